@@ -1,0 +1,1 @@
+"""HTTP service: images in, feature vectors, class predictions and filter pictures out."""

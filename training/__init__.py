@@ -1,0 +1,1 @@
+"""The pipeline that learns sparse convolutional autoencoders and writes model bundles."""
