@@ -1,1 +1,3 @@
-"""HTTP service: images in, feature vectors, class predictions and filter pictures out."""
+"""The service half: serves the model bundles of `models/` over HTTP; it knows nothing of `training`."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,110 @@
+"""The app factory: settings → the ASGI app; a list to be read from top to bottom."""
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from service import __version__, openapi
+from service.cpus import usable_cpus
+from service.errors import ServiceError
+from service.intake import Limits
+from service.metrics import Metrics
+from service.middleware import Edge, Gate
+from service.problems import on_http_exception, on_service_error, on_validation_error
+from service.registry import Registry
+from service.routes import errors, features, filters, health, models, predict
+from service.settings import Settings
+from service.state import Service
+
+_EXPOSED = ["X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Failed-Indices", "Retry-After"]
+
+
+def create_service(settings: Settings) -> Service:
+    """Builds what the routes share; finds the bundles, loads nothing.
+
+    Raises:
+        BundleError: There is no bundle to serve.
+    """
+    metrics = Metrics(CollectorRegistry())
+    metrics.build_info.labels(__version__, ort.__version__, platform.python_version()).set(1)
+    threads = settings.threads or usable_cpus()
+    return Service(
+        settings=settings,
+        registry=Registry(settings, metrics),
+        metrics=metrics,
+        pool=ThreadPoolExecutor(threads, thread_name_prefix="images"),
+        pool_threads=threads,
+        limits=Limits(settings.max_body_bytes, settings.max_images, settings.receive_timeout_s),
+    )
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """Builds the app; its lifespan loads the models in the background.
+
+    Args:
+        settings: What was configured.
+        service: Made by `create_service`, if it is needed before the app is.
+    """
+    service = service or create_service(settings)
+    app = FastAPI(
+        title="Sparse convolutional autoencoder features",
+        description="Images in; feature vectors, classes and filters out.",
+        version=__version__,
+        lifespan=_lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    for family in (features, predict, filters, models, health, errors):
+        app.include_router(family.router)
+    app.add_exception_handler(ServiceError, on_service_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    # The last one added is the outermost.
+    app.add_middleware(Gate, service=service)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=_EXPOSED,
+        )
+    app.add_middleware(Edge, metrics=service.metrics)
+    openapi.install(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    service.registry.start(_remember(service))
+    watch = asyncio.create_task(_check_golden_forever(service))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.to_thread(service.registry.close)
+        service.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _remember(service: Service) -> Callable[[Exception], None]:
+    return service.startup_errors.append
+
+
+async def _check_golden_forever(service: Service) -> None:
+    """Computes every model's golden images again, now and then."""
+    interval_s = service.settings.golden_interval_s
+    while interval_s:
+        await asyncio.sleep(interval_s)
+        for model in service.registry.models.values():
+            await asyncio.to_thread(model.check_golden, service.metrics)

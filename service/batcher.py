@@ -1,0 +1,246 @@
+"""The dynamic micro-batcher: images → rows; it knows arrays, futures and a `run` callable, nothing of ONNX or HTTP.
+
+A worker thread takes whatever waits as soon as its last run ends, up to `max_batch` images, so a batch forms while the
+session is busy and nobody waits for a timer. The queue is counted in images, from admission (before decoding) to the
+start of a run. Every future ends exactly once: with rows, with an error, or cancelled by its owner.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from service.batch import Entry, Images, Outputs, Piece, Rows, UInt8Array, assemble, halves, scatter, settle
+from service.errors import DeadlinePassed, Draining, InferenceFailed, Internal, QueueFull
+from service.ticket import Ticket
+
+logger = logging.getLogger(__name__)
+
+Run = Callable[[UInt8Array, frozenset[str]], Outputs]
+"""uint8 (N, H, W, C) and the names of the wanted outputs → float32 (N, …) by name."""
+OnBatch = Callable[[int, Sequence[float], float], None]
+"""Images in the batch, seconds that each request new in it waited, seconds of the run; called in a worker thread."""
+
+
+class Batcher:
+    """Collects single requests into batches for one model."""
+
+    def __init__(
+        self,
+        run: Run,
+        shape: tuple[int, int, int],
+        *,
+        max_batch: int,
+        queue_images: int,
+        max_wait_s: float = 0.0,
+        runs: int = 1,
+        on_batch: OnBatch = lambda images, waits_s, run_s: None,
+    ) -> None:
+        """Starts the worker threads.
+
+        Args:
+            run: Computes a batch; called in worker threads, never with more than `max_batch` images.
+            shape: (H, W, C) of one image.
+            max_batch: Images in a run, at most.
+            max_wait_s: Seconds that a batch waits for company, counted from its first image; 0 never waits.
+            queue_images: Images admitted and not yet in a run, at most.
+            runs: Runs at a time, one worker thread each.
+            on_batch: Told about every batch that succeeded.
+        """
+        self._run = run
+        self._shape = shape
+        self._max_batch = max_batch
+        self._max_wait_s = max_wait_s
+        self._limit = queue_images
+        self._on_batch = on_batch
+        self._wake = threading.Condition()
+        self._entries: deque[Entry] = deque()
+        self._queued = 0  # images of entries, not yet in a run
+        self._reserved = 0  # images of tickets, still being decoded
+        self._closed = False
+        self._busy_since: dict[int, float] = {}
+        self._threads = [
+            threading.Thread(target=self._work, args=(worker,), name=f"batcher-{worker}", daemon=True)
+            for worker in range(runs)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Images admitted and not yet in a run."""
+        return self._queued + self._reserved
+
+    @property
+    def limit(self) -> int:
+        """Images that may wait, at most."""
+        return self._limit
+
+    def alive(self, longest_run_s: float) -> bool:
+        """Tells whether every worker thread lives and none has been in one run for longer than this."""
+        oldest = min(self._busy_since.copy().values(), default=time.monotonic())
+        return all(thread.is_alive() for thread in self._threads) and time.monotonic() - oldest <= longest_run_s
+
+    def admit(self, images: int) -> Ticket:
+        """Takes room in the queue before any work is done for a request.
+
+        Raises:
+            QueueFull: The images do not fit now.
+            Draining: The batcher is closed.
+        """
+        with self._wake:
+            if self._closed:
+                raise Draining("The server is shutting down.")
+            waiting = self.waiting
+            if waiting + images > self._limit:
+                hint = "" if images <= self._limit else " It never will: send fewer images at once."
+                raise QueueFull(
+                    f"The queue holds {waiting} images and has no room for {images} more.{hint}",
+                    limit=self._limit,
+                    actual=waiting + images,
+                    headers={"Retry-After": "1"},
+                )
+            self._reserved += images
+        return Ticket(images, self._release, self._enqueue)
+
+    async def submit(self, images: Images, wants: frozenset[str], deadline: float = float("inf")) -> Rows:
+        """Admits and submits in one go; see `Ticket.submit`."""
+        with self.admit(len(images)) as ticket:
+            return await ticket.submit(images, wants, deadline)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ends what is still queued with `Draining`, lets running batches finish, and stops the threads."""
+        with self._wake:
+            self._closed = True
+            entries, self._queued = list(self._entries), 0
+            self._entries.clear()
+            self._wake.notify_all()
+        settle([(entry, Draining("The server is shutting down.")) for entry in entries if not entry.ended])
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _release(self, images: int) -> None:
+        with self._wake:
+            self._reserved -= images
+
+    async def _enqueue(self, images: Images, wants: frozenset[str], deadline: float) -> Rows:
+        entry = Entry(images, wants, deadline, asyncio.get_running_loop().create_future())
+        with self._wake:
+            # The ticket's room becomes the entry's, so `waiting` does not move.
+            self._reserved -= len(images)
+            if self._closed:
+                raise Draining("The server is shutting down.")
+            self._queued += entry.left
+            self._entries.append(entry)
+            self._wake.notify()
+        try:
+            return await entry.future
+        finally:
+            # Only matters if the owner was cancelled: its room is free at once, its images are skipped.
+            with self._wake:
+                self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        """Ends an entry: no image of it will enter another run; needs the lock."""
+        if not self._closed:
+            self._queued -= entry.left
+        entry.left = 0
+        entry.ended = True
+        entry.images = ()
+
+    def _work(self, worker: int) -> None:
+        """Runs batches until closed."""
+        buffer = np.empty((self._max_batch, *self._shape), np.uint8)
+        while True:
+            with self._wake:
+                pieces, late = self._next_batch()
+                self._busy_since[worker] = time.monotonic()
+            settle([(entry, DeadlinePassed("The deadline passed in the queue.")) for entry in late])
+            if pieces:
+                self._run_pieces(pieces, buffer, may_halve=True)
+            elif not late:
+                return
+            # Otherwise the last batch's rows would live until the next one.
+            del pieces, late
+            self._busy_since.pop(worker, None)
+
+    def _next_batch(self) -> tuple[list[Piece], list[Entry]]:
+        """Waits for images and takes a batch of them; needs the lock. Two empty lists mean closed."""
+        while not self._closed:
+            if not self._queued:
+                self._wake.wait()
+                continue
+            first = next(entry for entry in self._entries if not entry.ended)
+            patience = first.since + self._max_wait_s - time.monotonic()
+            if self._queued < self._max_batch and patience > 0:
+                self._wake.wait(patience)
+                continue
+            return self._take()
+        return [], []
+
+    def _take(self) -> tuple[list[Piece], list[Entry]]:
+        """Takes up to `max_batch` images, in turns: what is left of a large entry goes to the back of the queue."""
+        pieces: list[Piece] = []
+        late: list[Entry] = []
+        room, now = self._max_batch, time.monotonic()
+        while room and self._queued:
+            entry = self._entries.popleft()
+            if entry.ended:
+                continue
+            if entry.deadline <= now:
+                self._forget(entry)
+                late.append(entry)
+                continue
+            start = entry.count - entry.left
+            if start == 0:
+                entry.queue_s = now - entry.since
+            count = min(room, entry.left)
+            pieces.append(Piece(entry, entry.images, start, start + count))
+            entry.left -= count
+            self._queued -= count
+            room -= count
+            if entry.left:
+                self._entries.append(entry)
+        if self._queued:
+            self._wake.notify()
+        return pieces, late
+
+    def _run_pieces(self, pieces: list[Piece], buffer: UInt8Array, may_halve: bool) -> None:
+        """Runs one batch and ends the entries it completes; a failed batch is tried once more in two halves."""
+        try:
+            images = sum(piece.stop - piece.start for piece in pieces)
+            wants = frozenset[str]().union(*(piece.entry.wants for piece in pieces))
+            batch = assemble(pieces, buffer)
+            started = time.monotonic()
+            outputs = self._run(batch, wants)
+            seconds = time.monotonic() - started
+            if any(len(rows) != images for rows in outputs.values()):
+                raise RuntimeError(f"the run answered {images} images with other than {images} rows")
+            waits = [piece.entry.queue_s for piece in pieces if piece.start == 0]
+            with self._wake:
+                finished = scatter(pieces, outputs, seconds)
+            settle(finished)
+            self._on_batch(images, waits, seconds)
+        # Whatever a run may raise must reach its owners and must not end the thread, or all callers would hang.
+        except Exception as error:
+            halved = halves(pieces) if may_halve else []
+            logger.warning("batch failed%s", "; trying halves" if halved else "", exc_info=error)
+            for half in halved:
+                self._run_pieces(half, buffer, may_halve=False)
+            if not halved:
+                self._fail(pieces, error)
+
+    def _fail(self, pieces: list[Piece], error: Exception) -> None:
+        """Ends the entries of a failed batch, and only those."""
+        with self._wake:
+            entries = [piece.entry for piece in pieces if not piece.entry.ended]
+            for entry in entries:
+                self._forget(entry)
+        # One error object a future: a raised exception collects the traceback of whoever awaits it.
+        settle(
+            [(e, InferenceFailed(str(error)) if isinstance(error, InferenceFailed) else Internal()) for e in entries]
+        )

@@ -1,0 +1,156 @@
+"""`models/<name>/<version>/` → a frozen Bundle, every file verified; one that differs from its manifest is refused."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from service.images import ImageRule
+from service.manifest import Manifest
+
+_CHUNK = 1 << 20
+_MAX_MANIFEST_BYTES = 4 << 20
+
+
+class BundleError(Exception):
+    """A bundle cannot be served; the message is one line that names the file."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: Its folder.
+        manifest: Its parsed manifest.
+        document: The manifest as it is on disk, for clients.
+        rule: How its images are decoded.
+    """
+
+    path: Path
+    manifest: Manifest
+    document: dict[str, Any]
+    rule: ImageRule
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """Version, a positive integer as text."""
+        return self.manifest.version
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `model.onnx`."""
+        return self.manifest.files["model.onnx"].sha256
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of one sample; a stereo model's C holds both views."""
+        return (self.rule.height, self.rule.width, self.rule.bands * self.manifest.input.views)
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Reads all arrays of an `.npz` file of the bundle, without pickle.
+
+        Raises:
+            BundleError: The file is no such archive.
+        """
+        try:
+            with np.load(self.path / name, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{self.path / name}: not a readable .npz of plain arrays ({error})") from error
+
+
+def find_versions(models_dir: Path) -> dict[str, list[str]]:
+    """Lists the versions of each model in a models folder, the highest first; versions compare as numbers.
+
+    Raises:
+        BundleError: The folder cannot be read.
+    """
+    found: dict[str, list[str]] = {}
+    try:
+        for manifest in models_dir.glob("*/*/manifest.json"):
+            version = manifest.parent.name
+            if version.isdecimal():
+                found.setdefault(manifest.parent.parent.name, []).append(version)
+    except OSError as error:
+        raise BundleError(f"{models_dir}: {error.strerror}") from error
+    return {name: sorted(found[name], key=int, reverse=True) for name in sorted(found)}
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Reads a bundle and checks all of it.
+
+    Args:
+        path: Its folder, `<name>/<version>` at the end.
+
+    Raises:
+        BundleError: Something is missing or differs from the manifest.
+    """
+    manifest, document = read_manifest(path)
+    if (manifest.name, manifest.version) != (path.parent.name, path.name):
+        raise BundleError(f"{path}/manifest.json: says {manifest.name}/{manifest.version}, not what its folder says")
+    for name, fact in manifest.files.items():
+        _verify(path, name, fact.sha256, fact.bytes)
+    given = manifest.input
+    rule = ImageRule(
+        height=given.height,
+        width=given.width,
+        color_mode=given.color_mode,
+        alpha_background=given.alpha_background,
+        resize_mode=given.resize.mode,
+        resize_filter=given.resize.filter,
+        resize_background=given.resize.background,
+    )
+    return Bundle(path, manifest, document, rule)
+
+
+def read_manifest(path: Path) -> tuple[Manifest, dict[str, Any]]:
+    """Reads and checks `manifest.json` alone.
+
+    Raises:
+        BundleError: It is missing, no JSON, or not of the schema.
+    """
+    file = path / "manifest.json"
+    try:
+        if file.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise BundleError(f"{file}: larger than {_MAX_MANIFEST_BYTES} bytes")
+        document = orjson.loads(file.read_bytes())
+        return Manifest.model_validate(document), document
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise BundleError(f"{file}: not JSON: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"{file}: {where}: {first['msg']}") from error
+
+
+def _verify(folder: Path, name: str, sha256: str, size: int) -> None:
+    file = folder / name
+    # A link inside the bundle could still lead out of it.
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{file}: leads out of the bundle")
+    try:
+        actual_size = file.stat().st_size
+        if actual_size != size:
+            raise BundleError(f"{file}: has {actual_size} bytes, expected {size} with sha256 {sha256}")
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}; expected sha256 {sha256}") from error
+    if digest.hexdigest() != sha256:
+        raise BundleError(f"{file}: sha256 is {digest.hexdigest()}, expected {sha256}")

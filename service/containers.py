@@ -1,0 +1,196 @@
+"""Bytes → image format, size and wholeness, from the container alone: nothing is decoded, no decoder is called.
+
+Pillow opens most cut files without a word (a PNG without its last chunk, a JPEG without its end), so each container is
+walked to its end here, and its header gives the pixel count before any decoder may allocate for it.
+"""
+
+import re
+import struct
+import zlib
+from typing import NamedTuple
+
+
+class Container(NamedTuple):
+    """What the container says of the image inside.
+
+    Attributes:
+        format: Pillow's name of the format.
+        width: Pixels; 0 if only the decoder knows (TIFF).
+        height: Pixels; 0 if only the decoder knows (TIFF).
+    """
+
+    format: str
+    width: int
+    height: int
+
+
+class Broken(Exception):
+    """The container is cut or inconsistent; the message says where."""
+
+
+_UNTIL_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def inspect(data: bytes) -> Container | None:
+    """Recognises a format by its first bytes and walks the container to its end.
+
+    Args:
+        data: The whole file.
+
+    Returns:
+        What the container says, or None if it is none of PNG, JPEG, WebP, GIF, BMP, TIFF.
+
+    Raises:
+        Broken: It is one of them, but cut or inconsistent.
+    """
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _png(data)
+        if data.startswith(b"\xff\xd8\xff"):
+            return _jpeg(data)
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            return _webp(data)
+        if data.startswith((b"GIF87a", b"GIF89a")):
+            return _gif(data)
+        if data.startswith(b"BM") and data[14:18] in _BMP_HEADERS:
+            return _bmp(data)
+        if data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
+            return _tiff(data)
+    except (IndexError, struct.error):
+        raise Broken("the file ends inside its header") from None
+    return None
+
+
+def _png(data: bytes) -> Container:
+    """Checks every chunk and its CRC up to IEND."""
+    width, height = struct.unpack_from(">II", data, 16)
+    position, pixels_seen = 8, False
+    view = memoryview(data)
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            raise Broken(f"chunk {kind.decode('latin-1')!r} is cut")
+        if zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            raise Broken(f"chunk {kind.decode('latin-1')!r} has a wrong checksum")
+        if position == 8 and kind != b"IHDR":
+            raise Broken("the first chunk is not IHDR")
+        pixels_seen = pixels_seen or kind == b"IDAT"
+        if kind == b"IEND":
+            if not pixels_seen:
+                raise Broken("there are no pixels in it")
+            return Container("PNG", width, height)
+        position = end + 4
+
+
+def _jpeg(data: bytes) -> Container:
+    """Walks the segments and scans up to the end-of-image marker; size from the first frame header."""
+    width = height = 0
+    position = 2
+    while True:
+        while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
+            position += 1
+        if data[position] != 0xFF:
+            raise Broken(f"there is no marker at byte {position}")
+        marker = data[position + 1]
+        if marker == 0xD9:
+            if not width:
+                raise Broken("there is no frame in it")
+            return Container("JPEG", width, height)
+        length = struct.unpack_from(">H", data, position + 2)[0]
+        if marker in _JPEG_FRAMES and not width:
+            height, width = struct.unpack_from(">HH", data, position + 5)
+        position += 2 + length
+        if marker == 0xDA:
+            found = _UNTIL_MARKER.search(data, position)
+            if found is None:
+                raise Broken("the end-of-image marker is missing")
+            position = found.start()
+
+
+def _webp(data: bytes) -> Container:
+    """Checks that the RIFF length and every chunk fit; size from the first chunk (VP8X, VP8L or VP8)."""
+    end = 8 + struct.unpack_from("<I", data, 4)[0]
+    if end > len(data):
+        raise Broken(f"{end - len(data)} bytes are missing at the end")
+    position = 12
+    while position + 8 <= end:
+        position += 8 + (struct.unpack_from("<I", data, position + 4)[0] + 1 & ~1)
+    # An odd last chunk may come without its padding byte.
+    if position not in (end, end + 1):
+        raise Broken("a chunk is cut")
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return Container("WEBP", 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return Container("WEBP", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Container("WEBP", width & 0x3FFF, height & 0x3FFF)
+    raise Broken("its first chunk is no image")
+
+
+def _gif(data: bytes) -> Container:
+    """Walks all blocks to the trailer; the size covers the screen and every frame."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    position = 13 + _gif_palette(flags)
+    frames = 0
+    while True:
+        kind = data[position]
+        if kind == 0x3B:
+            if not frames:
+                raise Broken("there is no frame in it")
+            return Container("GIF", width, height)
+        if kind == 0x21:
+            position += 2
+        elif kind == 0x2C:
+            left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, position + 1)
+            width, height = max(width, left + frame_width), max(height, top + frame_height)
+            position += 11 + _gif_palette(flags)
+            frames += 1
+        else:
+            raise Broken(f"there is no block at byte {position}")
+        while data[position]:
+            position += 1 + data[position]
+        position += 1
+
+
+def _gif_palette(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+_BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
+
+
+def _bmp(data: bytes) -> Container:
+    """Checks that the rows fit, or for run-length coding that the end-of-bitmap code is there."""
+    start, header = struct.unpack_from("<II", data, 10)
+    if header == 12:
+        width, height, _, depth = struct.unpack_from("<HHHH", data, 18)
+        compression = 0
+    else:
+        width, height, _, depth, compression = struct.unpack_from("<iiHHI", data, 18)
+    height = abs(height)
+    if compression in (1, 2):
+        size = struct.unpack_from("<I", data, 2)[0]
+        if size > len(data) or not data.rstrip(b"\x00").endswith(b"\x01"):
+            raise Broken("the end-of-bitmap code is missing")
+    elif start + (width * depth + 31) // 32 * 4 * height > len(data):
+        raise Broken("rows are missing at the end")
+    return Container("BMP", max(width, 0), height)
+
+
+def _tiff(data: bytes) -> Container:
+    """Checks that the first directory is whole; images.py compares the pixels it points to with the end."""
+    order = "<" if data.startswith(b"II") else ">"
+    if data[2:4] in (b"*\x00", b"\x00*"):
+        start = struct.unpack_from(order + "I", data, 4)[0]
+        end = start + 2 + 12 * struct.unpack_from(order + "H", data, start)[0] + 4
+    else:
+        start = struct.unpack_from(order + "Q", data, 8)[0]
+        end = start + 8 + 20 * struct.unpack_from(order + "Q", data, start)[0] + 8
+    if end > len(data):
+        raise Broken("its directory is cut")
+    return Container("TIFF", 0, 0)

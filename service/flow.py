@@ -1,0 +1,225 @@
+"""The way of a request through the service: body → images → queue → rows → answer, under one deadline."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.batch import Outputs, UInt8Array
+from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
+from service.guards import end_by_deadline, end_if_client_leaves
+from service.images import ImageError, ImageRule, decode
+from service.intake import Upload, header, parse, read_body
+from service.problems import of_failures
+from service.registry import Model
+from service.state import Service, service_of
+from service.trace import Trace, trace_of
+
+_INLINE_BYTES = 256 * 1024
+"""Bodies up to this size are parsed on the event loop: a change of thread would cost more."""
+_INLINE_VALUES = 128 * 1024
+"""Answers up to this many numbers are written on the event loop, for the same reason."""
+_IMAGES_A_JOB = 8
+"""Images that a decoding thread takes at a time, at most, so that large requests leave gaps for small ones."""
+_OUTCOMES = {
+    413: "too_large",
+    415: "unsupported",
+    422: "decode_error",
+    429: "rejected",
+    503: "rejected",
+    504: "timeout",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request wants: a model, what to do with bad images, and which outputs."""
+
+    model: str | None
+    version: str | None
+    skip_bad: bool
+    wants: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The rows of a request.
+
+    Attributes:
+        model: The model that computed them.
+        outputs: float32 (N, …) by name.
+        indices: Place in the request of each row, if bad images are skipped; else None.
+        failures: The skipped images.
+    """
+
+    model: Model
+    outputs: Outputs
+    indices: list[int] | None
+    failures: list[ImageFailure]
+
+
+async def answer(request: Request, ask: Ask, label: str, write: Callable[[Answered], Response]) -> Response:
+    """Takes a request from its body to its answer.
+
+    Args:
+        request: Its body must not have been read.
+        ask: What it wants.
+        label: Name of the output format, for metrics.
+        write: Makes the answer; runs in another thread if there is much to write.
+
+    Raises:
+        ServiceError: Any row of the error table.
+    """
+    service, trace = service_of(request), trace_of(request.scope)
+    model = service.registry.get(ask.model, ask.version)
+    trace.model = model.name
+    try:
+        async with end_by_deadline(trace, service.settings.request_timeout_s):
+            upload = await _receive(request, service, model)
+            service.metrics.inflight.inc(trace.images)
+            try:
+                async with end_if_client_leaves(request.receive):
+                    answered = await _compute(service, trace, model, ask, upload)
+                    response = await _written(service, trace, label, write, answered)
+            finally:
+                service.metrics.inflight.dec(trace.images)
+    except ServiceError as error:
+        _count_failed(service, trace, error)
+        raise
+    _count_images(service, trace, len(next(iter(answered.outputs.values()))), answered.failures)
+    response.headers["X-Model"] = model.name
+    response.headers["X-Model-Version"] = model.version
+    return response
+
+
+async def _receive(request: Request, service: Service, model: Model) -> Upload:
+    """Reads and parses the body, unless the queue is full anyway; sets the trace's number of images."""
+    batcher = model.batcher
+    if batcher.waiting >= batcher.limit:
+        raise QueueFull(
+            f"The queue holds {batcher.waiting} images, which is its limit.",
+            limit=batcher.limit,
+            actual=batcher.waiting + 1,
+            headers={"Retry-After": "1"},
+        )
+    body = await read_body(request.scope, request.receive, service.limits)
+    read = partial(parse, header(request.scope, b"content-type"), body, model.bundle.shape, service.limits)
+    if len(body) <= _INLINE_BYTES:
+        upload = read()
+    else:
+        upload = await asyncio.get_running_loop().run_in_executor(service.pool, read)
+    trace_of(request.scope).images = len(upload)
+    return upload
+
+
+async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, upload: Upload) -> Answered:
+    """Takes room in the queue, decodes what is not pixels yet, and waits for the rows."""
+    views = 1 if isinstance(upload, np.ndarray) else model.bundle.manifest.input.views
+    if len(upload) % views:
+        raise Malformed(f"{model.name} takes images in groups of {views}; the request has {len(upload)}.")
+    with model.batcher.admit(len(upload) // views) as ticket:
+        failures: list[ImageFailure] = []
+        samples: Sequence[UInt8Array] | UInt8Array
+        if isinstance(upload, np.ndarray):
+            samples, indices = upload, list(range(len(upload)))
+        else:
+            trace.stage = "decode"
+            decoded, failures = await _decode_all(service, trace, model.bundle.rule, upload)
+            if failures and (not ask.skip_bad or not decoded):
+                raise of_failures(failures)
+            samples, indices = _grouped(decoded, len(upload) // views, views)
+            if not samples:
+                raise of_failures(failures)
+        trace.stage = "queue"
+        deadline = trace.started + service.settings.request_timeout_s
+        rows = await ticket.submit(samples, ask.wants, deadline)
+    trace.seconds["queue"], trace.seconds["infer"] = rows.queue_s, rows.infer_s
+    return Answered(model, rows.outputs, indices if ask.skip_bad else None, failures)
+
+
+async def _decode_all(
+    service: Service, trace: Trace, rule: ImageRule, files: list[bytes]
+) -> tuple[dict[int, UInt8Array], list[ImageFailure]]:
+    """Decodes files in the pool; returns the arrays by index, and the failures."""
+    started = time.monotonic()
+    loop = asyncio.get_running_loop()
+    job = partial(_decode_some, rule, service.settings.max_image_pixels)
+    size = max(1, min(_IMAGES_A_JOB, math.ceil(len(files) / service.pool_threads)))
+    jobs = [
+        loop.run_in_executor(service.pool, job, start, files[start : start + size])
+        for start in range(0, len(files), size)
+    ]
+    decoded: dict[int, UInt8Array] = {}
+    failures: list[ImageFailure] = []
+    for outcomes in await asyncio.gather(*jobs):
+        for index, outcome in outcomes:
+            if isinstance(outcome, ImageFailure):
+                failures.append(outcome)
+            else:
+                decoded[index] = outcome
+    trace.seconds["decode"] = time.monotonic() - started
+    service.metrics.decode_seconds.observe(trace.seconds["decode"])
+    return decoded, failures
+
+
+def _decode_some(
+    rule: ImageRule, max_pixels: int, start: int, files: list[bytes]
+) -> list[tuple[int, UInt8Array | ImageFailure]]:
+    outcomes: list[tuple[int, UInt8Array | ImageFailure]] = []
+    for index, data in enumerate(files, start):
+        try:
+            outcomes.append((index, decode(data, rule, max_pixels)))
+        except ImageError as error:
+            outcomes.append((index, error.at(index)))
+    return outcomes
+
+
+def _grouped(decoded: dict[int, UInt8Array], count: int, views: int) -> tuple[list[UInt8Array], list[int]]:
+    """Stacks the views of each whole sample along the channels; returns them with their sample indices."""
+    if views == 1:
+        return list(decoded.values()), list(decoded)
+    whole = [n for n in range(count) if all(n * views + view in decoded for view in range(views))]
+    return [np.concatenate([decoded[n * views + view] for view in range(views)], axis=2) for n in whole], whole
+
+
+async def _written(
+    service: Service, trace: Trace, label: str, write: Callable[[Answered], Response], answered: Answered
+) -> Response:
+    trace.stage = "encode"
+    started = time.monotonic()
+    if sum(rows.size for rows in answered.outputs.values()) <= _INLINE_VALUES:
+        response = write(answered)
+    else:
+        response = await asyncio.get_running_loop().run_in_executor(service.pool, write, answered)
+    trace.seconds["encode"] = time.monotonic() - started
+    service.metrics.encode_seconds.labels(label).observe(trace.seconds["encode"])
+    return response
+
+
+def _count_failed(service: Service, trace: Trace, error: ServiceError) -> None:
+    """Counts the images of a request that got an error: those at fault by their fault, the others by the request's."""
+    if trace.model is None or not trace.images:
+        return
+    if error.failures and error.status != 400:
+        _count_images(service, trace, 0, error.failures)
+        rest = trace.images - len(error.failures)
+        outcome = "rejected"
+    else:
+        rest = trace.images
+        outcome = "cancelled" if isinstance(error, ClientGone) else _OUTCOMES.get(error.status, "internal")
+    if rest:
+        service.metrics.images.labels(trace.model, outcome).inc(rest)
+
+
+def _count_images(service: Service, trace: Trace, answered: int, failures: Sequence[ImageFailure]) -> None:
+    count = service.metrics.images
+    if answered:
+        count.labels(trace.model, "ok").inc(answered)
+    for failure in failures:
+        count.labels(trace.model, _OUTCOMES[failure.status]).inc()

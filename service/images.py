@@ -1,0 +1,206 @@
+"""Image bytes → a checked, whole, oriented, resized array, uint8 (H, W, C); every cap is an argument.
+
+The order is: recognise by content, check that the file is whole, check the pixel count, decode, apply the EXIF
+orientation, compose transparency over the background, convert colours, resize. Colour profiles are not applied.
+"""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, TiffImagePlugin
+
+from service.containers import Broken, inspect
+from service.errors import ImageFailure
+
+UInt8Image = NDArray[np.uint8]
+
+_ORIENTATION = 0x0112
+_SAMPLE_LIMITS = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
+# What Pillow's plugins raise on files that lie. MemoryError and RecursionError are left out: those are ours to see.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Warning,  # where the interpreter is told to raise them
+)
+
+
+class ImageError(Exception):
+    """The bytes give no image; carries the failure without its place in the request."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, limit: int | None = None, actual: int | None = None
+    ) -> None:
+        """Keeps the failure; its place in the request is not known here."""
+        super().__init__(detail)
+        self.failure = ImageFailure(0, status, code, detail, limit, actual)
+
+    def at(self, index: int) -> ImageFailure:
+        """Returns the failure with its place in the request."""
+        return replace(self.failure, index=index)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRule:
+    """How a model wants its pixels.
+
+    Attributes:
+        height: H in pixels.
+        width: W in pixels.
+        color_mode: Pillow mode, `L` or `RGB`; gives C = 1 or 3.
+        alpha_background: What transparent pixels are composed over.
+        resize_mode: `stretch`, `cover` (fill, crop the centre) or `contain` (fit, pad with `resize_background`).
+        resize_filter: Antialiased Pillow resampling filter.
+        resize_background: Grey level of the padding, 0…255.
+    """
+
+    height: int
+    width: int
+    color_mode: Literal["L", "RGB"]
+    alpha_background: Literal["black", "white"]
+    resize_mode: Literal["stretch", "cover", "contain"]
+    resize_filter: Literal["box", "bilinear", "bicubic", "lanczos"]
+    resize_background: int = 0
+
+    @property
+    def bands(self) -> int:
+        """C of one image: 1 or 3."""
+        return len(self.color_mode)
+
+
+def decode(data: bytes, rule: ImageRule, max_pixels: int) -> UInt8Image:
+    """Decodes one image file as the model wants it.
+
+    Args:
+        data: The whole file: PNG, JPEG, WebP, GIF (its first frame), BMP or TIFF, by content.
+        rule: Size, colours and resizing.
+        max_pixels: Pixels allowed, compared with the file's header before anything is decoded.
+
+    Returns:
+        uint8 (H, W, C), C-contiguous, 0…255. A file that already has the model's size and colours passes bit-exactly.
+
+    Raises:
+        ImageError: 415 no allowed type, 413 too many pixels, 422 does not decode whole.
+    """
+    try:
+        container = inspect(data)
+        if container is None:
+            raise ImageError(415, "unsupported-type", "The content is none of PNG, JPEG, WebP, GIF, BMP, TIFF.")
+        _check_pixels(container.width, container.height, max_pixels)
+        image = _open(data, container.format, max_pixels)
+        pixels = np.asarray(_resized(_coloured(_oriented(image), rule), rule))
+    except Broken as error:
+        raise ImageError(422, "undecodable", f"The file is not whole: {error}.") from None
+    except Image.DecompressionBombError:
+        raise ImageError(413, "too-many-pixels", "The image has too many pixels.", limit=max_pixels) from None
+    except _DECODE_ERRORS as error:
+        raise ImageError(422, "undecodable", f"The image does not decode: {_first_line(error)}.") from error
+    return pixels.reshape(rule.height, rule.width, rule.bands)
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        detail = f"The image is {width} x {height} = {width * height} pixels; the limit is {max_pixels}."
+        raise ImageError(413, "too-many-pixels", detail, limit=max_pixels, actual=width * height)
+
+
+def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Opens and fully loads the first frame with the one plugin that the content asks for."""
+    image = Image.open(io.BytesIO(data), formats=[name])
+    # Again, because a plugin may read the size from elsewhere than the container walk did.
+    _check_pixels(*image.size, max_pixels)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_tiff_extent(image, len(data))
+    image.load()
+    return image
+
+
+def _check_tiff_extent(image: TiffImagePlugin.TiffImageFile, size: int) -> None:
+    """Refuses a TIFF whose strips or tiles reach past the end of the file."""
+    for offsets_tag, counts_tag in ((273, 279), (324, 325)):
+        offsets, counts = image.tag_v2.get(offsets_tag, ()), image.tag_v2.get(counts_tag, ())
+        if any(offset + count > size for offset, count in zip(_many(offsets), _many(counts), strict=False)):
+            raise Broken("pixels are missing at the end")
+
+
+def _many(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _oriented(image: Image.Image) -> Image.Image:
+    """Applies the EXIF orientation; metadata that cannot be read is no reason to refuse good pixels."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except _DECODE_ERRORS:
+        return image
+    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+
+
+def _coloured(image: Image.Image, rule: ImageRule) -> Image.Image:
+    """Converts to the model's colours: wide samples to 8 bits, transparency over the background, CMYK through RGB."""
+    if image.mode in _SAMPLE_LIMITS:
+        image = _narrowed(image)
+    if image.has_transparency_data:
+        # RGBA also resolves palettes and colour-keyed transparency, exactly.
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, rule.alpha_background)
+        image = Image.alpha_composite(background, image).convert("RGB")
+    elif image.mode not in ("L", "RGB", "1"):
+        image = image.convert("RGB")
+    return image if image.mode == rule.color_mode else image.convert(rule.color_mode)
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """Scales wide grey samples to 8 bits: 16-bit integers by their high byte, floats from 0…1.
+
+    Integers beyond 16 bits and floats outside 0…1 have no agreed white, so they are refused rather than guessed.
+    """
+    samples = np.asarray(image)
+    top = _SAMPLE_LIMITS[image.mode]
+    if not (samples.min() >= 0 and samples.max() <= top):
+        raise ValueError(f"samples outside 0…{top} have no defined scale")
+    if image.mode == "F":
+        return Image.fromarray(np.rint(samples * 255).astype(np.uint8))
+    return Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+
+
+def _resized(image: Image.Image, rule: ImageRule) -> Image.Image:
+    """Resizes with the model's rule; an image of the model's size is returned as it is."""
+    size = (rule.width, rule.height)
+    if image.size == size:
+        return image
+    resample = Image.Resampling[rule.resize_filter.upper()]
+    width, height = image.size
+    if rule.resize_mode == "stretch":
+        return image.resize(size, resample)
+    if rule.resize_mode == "cover":
+        # One resampling of the centred box, which keeps fractions of a pixel that cropping first would round away.
+        scale = max(rule.width / width, rule.height / height)
+        box_width, box_height = min(width, rule.width / scale), min(height, rule.height / scale)
+        left, top = (width - box_width) / 2, (height - box_height) / 2
+        return image.resize(size, resample, box=(left, top, left + box_width, top + box_height))
+    scale = min(rule.width / width, rule.height / height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    level = rule.resize_background
+    padded = Image.new(image.mode, size, level if image.mode == "L" else (level, level, level))
+    padded.paste(image.resize(inner, resample), ((rule.width - inner[0]) // 2, (rule.height - inner[1]) // 2))
+    return padded
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Some plugins print the whole stream object; its address is of no use to a client.
+    return text[:200].rstrip(".") if "<_io." not in text else "unreadable content"

@@ -1,0 +1,201 @@
+"""A request → a list of image files or an array of pixels, under the byte and image caps."""
+
+import asyncio
+import base64
+import binascii
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from starlette.types import Receive, Scope
+
+from service.containers import Broken, inspect
+from service.errors import (
+    ClientGone,
+    ImageFailure,
+    Malformed,
+    ServiceError,
+    TooManyBytes,
+    TooManyImages,
+    UnsupportedType,
+    UploadTimeout,
+)
+from service.multipart import read_multipart
+
+_WHITESPACE = re.compile(r"\s+")
+_DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_MAX_NPY_HEADER = 1024
+_ACCEPTED = "image/*, multipart/form-data, application/json, application/x-npy"
+
+Upload = list[bytes] | NDArray[np.uint8]
+"""Image files in order, or pixels of the model's size, uint8 (N, H, W, C)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may bring: bytes of its body, images, and seconds until the body is here."""
+
+    body_bytes: int
+    images: int
+    receive_s: float
+
+
+async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+    """Receives the body, and stops at the byte that passes the limit.
+
+    Raises:
+        TooManyBytes: The announced or the real length is over the limit.
+        UploadTimeout: The body is not here in time.
+        ClientGone: The client left.
+        UnsupportedType: The body is compressed, so its real size is unknown.
+    """
+    encoding = header(scope, b"content-encoding")
+    if encoding not in (b"", b"identity"):
+        raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
+    announced = header(scope, b"content-length")
+    if announced.isdigit() and int(announced) > limits.body_bytes:
+        # A client that waits for a go-ahead has sent nothing yet: this connection cannot be reused in step.
+        close = {"Connection": "close"} if header(scope, b"expect") else None
+        raise _over(limits.body_bytes, int(announced), close)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.receive_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone("The client left during the upload.")
+                if chunk := message.get("body", b""):
+                    size += len(chunk)
+                    if size > limits.body_bytes:
+                        raise _over(limits.body_bytes, size, None)
+                    chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    except TimeoutError:
+        detail = f"The body did not arrive within {limits.receive_s:g} s."
+        raise UploadTimeout(detail, limit=limits.receive_s, headers={"Connection": "close"}) from None
+
+
+def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits: Limits) -> Upload:
+    """Takes a body apart by its content type.
+
+    Args:
+        content_type: The header's value; empty lets the content itself decide.
+        body: The whole body.
+        shape: (H, W, C) that ready-made pixels must have.
+        limits: Only the number of images matters here.
+
+    Raises:
+        Malformed: The body is not what its type says, or holds no image.
+        TooManyImages: Too many images.
+        UnsupportedType: Not a type that requests may have.
+    """
+    kind = content_type.partition(b";")[0].strip().lower()
+    if kind == b"multipart/form-data":
+        images = read_multipart(content_type, body, limits.images)
+    elif kind == b"application/json":
+        images = _read_json(body, limits.images)
+    elif kind == b"application/x-npy":
+        return _read_npy(body, shape, limits.images)
+    elif kind.startswith(b"image/") or (not kind and (not body or _is_image(body))):
+        images = [body] if body else []
+    else:
+        name = kind.decode("latin-1")[:100] or "(none)"
+        raise UnsupportedType(f"Requests of type {name} are not accepted; send one of {_ACCEPTED}.")
+    if not images:
+        raise Malformed("The request holds no images.")
+    return images
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """Returns a request header's value, stripped; empty if it is not there."""
+    for key, value in scope["headers"]:
+        if key == name:
+            stripped: bytes = value.strip()
+            return stripped
+    return b""
+
+
+def _over(limit: int, actual: int, headers: dict[str, str] | None) -> ServiceError:
+    return TooManyBytes(f"The body is larger than {limit} bytes.", limit=limit, actual=actual, headers=headers)
+
+
+def _is_image(body: bytes) -> bool:
+    try:
+        return inspect(body) is not None
+    except Broken:
+        return True
+
+
+def _read_json(body: bytes, max_images: int) -> list[bytes]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
+        raise Malformed('The body must be {"images": ["<base64 or data: URI>", …]}.')
+    if unknown := sorted(set(document) - {"images"}):
+        raise Malformed(f"The body has an unknown member {unknown[0][:100]!r}; it may only hold images.")
+    texts: list[Any] = document["images"]
+    _check_count(len(texts), max_images)
+    return [_from_base64(index, text) for index, text in enumerate(texts)]
+
+
+def _from_base64(index: int, text: Any) -> bytes:
+    """Decodes one base64 text or data: URI, strictly, except for white space."""
+    if not isinstance(text, str):
+        raise _bad_base64(index, "is not a text")
+    if text[:5].lower() == "data:":
+        found = _DATA_URI.match(text)
+        if found is None:
+            raise _bad_base64(index, "is a data: URI without ;base64")
+        text = text[found.end() :]
+    try:
+        return base64.b64decode(_WHITESPACE.sub("", text), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad_base64(index, f"is not base64: {error}") from None
+
+
+def _bad_base64(index: int, reason: str) -> Malformed:
+    failure = ImageFailure(index, 400, "bad-base64", f"The entry {reason}.")
+    return Malformed(f"Image {index} {reason}.", failures=[failure])
+
+
+def _read_npy(body: bytes, shape: tuple[int, int, int], max_images: int) -> NDArray[np.uint8]:
+    """Reads uint8 (N, H, W, C), or (N, H, W) for one channel; only raw bytes are used, so no pickle can be in it."""
+    stream = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version} is not supported")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        actual, fortran, dtype = read(stream, max_header_size=_MAX_NPY_HEADER)
+    # The header is a Python literal; deep nesting in it exhausts the parser in several ways.
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, Warning) as error:
+        raise Malformed(
+            f"The body is not an .npy array: {str(error).splitlines()[0][:200] if str(error) else ''}"
+        ) from None
+    if dtype != np.dtype(np.uint8) or dtype.hasobject:
+        raise Malformed(f"The array is {str(dtype)[:100]}; it must be uint8.")
+    wanted = f"(N, {shape[0]}, {shape[1]}, {shape[2]})" + (f" or (N, {shape[0]}, {shape[1]})" if shape[2] == 1 else "")
+    if actual[1:] not in (shape, *([shape[:2]] if shape[2] == 1 else [])):
+        raise Malformed(f"The array has shape {str(actual)[:200]}; it must be {wanted}, the model's own size.")
+    if not actual[0]:
+        raise Malformed("The request holds no images.")
+    _check_count(actual[0], max_images)
+    data = body[stream.tell() :]
+    if len(data) != actual[0] * shape[0] * shape[1] * shape[2]:
+        raise Malformed(f"The array's header says {actual}, its data has {len(data)} bytes.")
+    flat = np.frombuffer(data, np.uint8)
+    pixels = flat.reshape(actual[::-1]).T if fortran else flat.reshape(actual)
+    return np.ascontiguousarray(pixels).reshape(actual[0], *shape)
+
+
+def _check_count(actual: int, limit: int) -> None:
+    if actual > limit:
+        raise TooManyImages(f"The request has {actual} images; the limit is {limit}.", limit=limit, actual=actual)

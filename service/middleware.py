@@ -1,0 +1,124 @@
+"""The edge of the app, as plain ASGI: request ids, timing and counting; then who may come in, and when."""
+
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Draining, Internal, ServiceError, Unauthorized
+from service.metrics import Metrics
+from service.problems import problem
+from service.state import Service
+from service.trace import Trace, start_trace
+
+logger = logging.getLogger(__name__)
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+_OPEN = ("/health/", "/errors/")
+_OPEN_PATHS = frozenset(("/metrics", "/docs", "/openapi.json"))
+
+
+class Edge:
+    """The outermost layer: gives each request its trace, each answer its headers, and counts it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Wraps the app."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request, or passes the lifespan through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = start_trace(scope)
+        method = scope["method"]
+        # HEAD is GET without the body, which the server leaves out by itself.
+        inner = {**scope, "sca.trace": trace, "method": "GET" if method == "HEAD" else method}
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", trace.request_id.encode()),
+                    (b"server-timing", trace.server_timing().encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(inner, receive, send_with_headers)
+        except ServiceError as error:
+            await problem(error, trace)(inner, receive, send_with_headers)
+        # The last place before the server, which would answer with a page of its own.
+        except Exception as error:
+            logger.error("unexpected error", exc_info=error, extra={"request_id": trace.request_id})
+            if not status:
+                await problem(Internal(), trace)(inner, receive, send_with_headers)
+        finally:
+            self._count(inner, trace, method, status or 499)
+
+    def _count(self, scope: Scope, trace: Trace, method: str, status: int) -> None:
+        route = getattr(scope.get("route"), "path", "_other")
+        seconds = time.monotonic() - trace.started
+        method = method if method in _METHODS else "_other"
+        self._metrics.requests.labels(route, method, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        if trace.reason is not None:
+            self._metrics.rejected.labels(trace.reason).inc()
+        if status == 499:
+            self._metrics.disconnects.labels(trace.stage).inc()
+        level = logging.WARNING if status >= 500 else logging.DEBUG
+        if logger.isEnabledFor(level):
+            extra = {"request_id": trace.request_id, "route": route, "method": method, "status": status}
+            logger.log(level, "request", extra=extra | {"seconds": round(seconds, 6), "images": trace.images})
+
+
+class Gate:
+    """Refuses who has no key, and new work while draining; health, metrics and documentation stay open."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        """Wraps the app; keys are kept as digests, so that comparing takes the same time for any length."""
+        self._app = app
+        self._service = service
+        self._keys = [_digest(key.get_secret_value().encode()) for key in service.settings.api_keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request through or raises."""
+        if scope["type"] == "http" and not _is_open(scope["path"]):
+            if self._keys and not self._has_key(scope["headers"]):
+                raise Unauthorized(
+                    "This server needs an API key: send Authorization: Bearer KEY or X-API-Key: KEY.",
+                    headers={"WWW-Authenticate": 'Bearer realm="sca"'},
+                )
+            if self._service.draining:
+                raise Draining("The server is shutting down.", headers={"Connection": "close", "Retry-After": "1"})
+        await self._app(scope, receive, send)
+
+    def _has_key(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        found = False
+        for name, value in headers:
+            if name == b"authorization" and value[:7].lower() == b"bearer ":
+                given = _digest(value[7:].strip())
+            elif name == b"x-api-key":
+                given = _digest(value.strip())
+            else:
+                continue
+            for key in self._keys:
+                # No early way out: the time must not tell which key came close.
+                found = hmac.compare_digest(given, key) | found
+        return found
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN_PATHS or path.startswith(_OPEN)
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

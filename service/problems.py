@@ -1,0 +1,110 @@
+"""Errors → `application/problem+json` (RFC 9457): the one place where an exception becomes an answer."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import (
+    ImageFailure,
+    Internal,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+    TooManyPixels,
+    Undecodable,
+    UnsupportedType,
+)
+from service.trace import Trace, trace_of
+
+logger = logging.getLogger(__name__)
+
+_BY_STATUS: dict[int, type[ServiceError]] = {413: TooManyPixels, 415: UnsupportedType, 422: Undecodable}
+
+
+def problem(error: ServiceError, trace: Trace | None = None) -> Response:
+    """Builds the answer for an error.
+
+    Args:
+        error: What went wrong.
+        trace: The request it went wrong for; none if it broke before it was one.
+    """
+    body: dict[str, Any] = {
+        "type": f"/errors/{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if trace is not None:
+        body["request_id"] = trace.request_id
+        trace.reason = error.reason
+    if error.limit is not None:
+        body["limit"] = error.limit
+    if error.actual is not None:
+        body["actual"] = error.actual
+    if error.failures:
+        body["errors"] = listed(error.failures)
+    return Response(orjson.dumps(body), error.status, error.headers, "application/problem+json")
+
+
+def listed(failures: Sequence[ImageFailure]) -> list[dict[str, Any]]:
+    """Writes failed images as the `errors` list of a body."""
+    return [
+        {"index": failure.index, "code": failure.code, "detail": failure.detail}
+        | ({} if failure.limit is None else {"limit": failure.limit})
+        | ({} if failure.actual is None else {"actual": failure.actual})
+        for failure in failures
+    ]
+
+
+def of_failures(failures: Sequence[ImageFailure]) -> ServiceError:
+    """Makes one error of the images that failed: their status if they agree on one, else 422."""
+    statuses = {failure.status for failure in failures}
+    kind = _BY_STATUS[statuses.pop()] if len(statuses) == 1 else Undecodable
+    first = failures[0]
+    detail = f"Image {first.index}: {first.detail}"
+    if len(failures) > 1:
+        detail = f"{len(failures)} images cannot be used. {detail}"
+    return kind(detail, failures=failures, limit=first.limit, actual=first.actual)
+
+
+async def on_service_error(request: Request, error: Exception) -> Response:
+    """Answers a ServiceError that a route raised."""
+    assert isinstance(error, ServiceError)
+    return problem(error, trace_of(request.scope))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answers what the framework refuses by itself: unknown routes and methods."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    known: ServiceError
+    if error.status_code == 404:
+        known = NotFound(f"There is nothing at {path}; /docs lists the routes.")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        known = MethodNotAllowed(f"{path} answers {allowed or 'other methods'} only.", headers=error.headers)
+    elif error.status_code < 500:
+        known = Malformed(str(error.detail))
+    else:
+        logger.error("framework error", exc_info=error)
+        known = Internal()
+    return problem(known, trace_of(request.scope))
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
+    """Answers bad query values with 400, and a path that cannot name anything with 404."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place, name = str(first["loc"][0]), str(first["loc"][-1])
+    given = str(first.get("input"))[:100]
+    if place == "path":
+        return problem(NotFound(f"There is no {name} {given!r}."), trace_of(request.scope))
+    detail = f"{place} parameter {name} = {given!r}: {first['msg']}."
+    return problem(Malformed(detail), trace_of(request.scope))

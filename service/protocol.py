@@ -1,0 +1,136 @@
+"""The server's HTTP/1.1 protocol, hardened: deadlines for headers and readers, a cap on headers, errors as problems."""
+
+import asyncio
+from collections.abc import Callable
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import HeadersTooLarge, Malformed, ServiceError
+
+_MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+
+
+class HardenedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Without this, a connection that never completes its headers stays for ever, headers may have any size, and a client
+    that never reads its answer keeps it in memory for ever.
+    """
+
+    header_timeout_s: float = 10.0
+    write_timeout_s: float = 30.0
+    max_header_bytes: int = 64 * 1024
+
+    _header_bytes = 0
+    _discarded_bytes = 0
+    _header_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class does
+        """Starts the clock for the first request's headers."""
+        super().connection_made(transport)
+        self._arm_header_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops all clocks."""
+        self._header_timer = _stop(self._header_timer)
+        self._write_timer = _stop(self._write_timer)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came; headers that are still incomplete may not go on for ever, nor grow for ever."""
+        if self._header_timer is None and not self._in_message:
+            self._arm_header_timer()
+        if self._header_timer is not None:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._header_timer is not None and self._header_bytes > self.max_header_bytes:
+            self._refuse(
+                HeadersTooLarge(f"The headers are over {self.max_header_bytes} bytes.", limit=self.max_header_bytes)
+            )
+
+    _in_message = False
+
+    def on_headers_complete(self) -> None:
+        """Stops the clock for headers: from here the app has its own for the body."""
+        self._header_timer = _stop(self._header_timer)
+        self._header_bytes = self._discarded_bytes = 0
+        self._in_message = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of the body, or throws it away if the answer is already out (413, for example).
+
+        Closing at once instead would reset the connection under a client that is still sending, and the answer would be
+        lost with it.
+        """
+        if self.cycle.response_complete:
+            self._discarded_bytes += len(body)
+            if self._discarded_bytes > _MAX_DISCARDED_BYTES:
+                self.transport.close()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Notes that what comes next are headers again."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Gives a client that was answered early some time to finish its body."""
+        super().on_response_complete()
+        if self._in_message and self._header_timer is None and not self.transport.is_closing():
+            self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
+
+    def pause_writing(self) -> None:
+        """Starts the clock for a client that does not read its answer."""
+        super().pause_writing()
+        self._write_timer = _stop(self._write_timer)
+        self._write_timer = self.loop.call_later(self.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stops that clock."""
+        self._write_timer = _stop(self._write_timer)
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP with a problem, like everything else."""
+        self._refuse(Malformed(msg))
+
+    def _arm_header_timer(self) -> None:
+        self._header_bytes = 0
+        self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Answers outside of any request, and closes."""
+        if self.transport.is_closing():
+            return
+        problem = {
+            "type": f"/errors/{error.code}",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.detail,
+        }
+        body = orjson.dumps(problem | ({} if error.limit is None else {"limit": error.limit}))
+        head = (
+            f"HTTP/1.1 {error.status} {error.title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def protocol_class(receive_timeout_s: float, write_timeout_s: float, max_header_bytes: int) -> type[asyncio.Protocol]:
+    """Makes a protocol class with these limits; the server only takes a class."""
+    limits: dict[str, float | int | Callable[..., object]] = {
+        "header_timeout_s": receive_timeout_s,
+        "write_timeout_s": write_timeout_s,
+        "max_header_bytes": max_header_bytes,
+    }
+    return type("ConfiguredProtocol", (HardenedProtocol,), limits)
+
+
+def _stop(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    if timer is not None:
+        timer.cancel()
+    return None

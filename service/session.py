@@ -1,0 +1,197 @@
+"""The onnxruntime session of a Bundle: uint8 (N, H, W, C) → float32 features (N, D) and logits (N, K)."""
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
+from numpy.typing import NDArray
+
+from service.bundle import Bundle, BundleError
+from service.errors import InferenceFailed
+
+logger = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+GOLDEN_TOLERANCE = 1e-3
+"""Largest golden error that is accepted, as a share of the largest golden value."""
+
+# The protobuf bytes of an external_data entry with the key "location".
+_EXTERNAL_DATA = b"\n\x08location\x12"
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+
+class DeviceError(Exception):
+    """The device that was asked for is not there; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The outcome of computing the golden images again.
+
+    Attributes:
+        max_abs_error: Largest absolute difference from what training computed.
+        relative_error: Per output, that difference as a share of the largest golden value; the largest of them.
+    """
+
+    max_abs_error: float
+    relative_error: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model computes what it was trained to compute; NaN is not ok."""
+        return self.relative_error <= GOLDEN_TOLERANCE
+
+
+class Session:
+    """A loaded model; `run` may be called from several threads at a time."""
+
+    def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
+        """Loads the graph and checks that it is what the manifest says.
+
+        Args:
+            bundle: The verified bundle.
+            device: `auto` takes CUDA if it is there.
+            threads: CPU threads of one run.
+
+        Raises:
+            DeviceError: CUDA was asked for and does not work.
+            BundleError: The graph does not load or differs from the manifest.
+        """
+        self._bundle = bundle
+        file = bundle.path / "model.onnx"
+        try:
+            graph = file.read_bytes()
+            if _EXTERNAL_DATA in graph:
+                raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
+            self._session = ort.InferenceSession(graph, _options(threads), providers=_providers(device))
+        except (DeviceError, BundleError):
+            raise
+        # onnxruntime's exceptions share no base class of their own.
+        except Exception as error:
+            raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != _CUDA:
+            raise DeviceError(
+                f"SCA_DEVICE='cuda': onnxruntime could not start {_CUDA} and fell back to {self.provider}"
+            )
+        self._check_contract(file.as_posix())
+        self._golden = bundle.arrays("golden.npz")
+        for name in ("images", "features", "logits"):
+            if name not in self._golden:
+                raise BundleError(f"{bundle.path}/golden.npz: holds no {name}")
+
+    def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
+        """Computes a batch.
+
+        Args:
+            images: uint8 (N, H, W, C), C-contiguous.
+            wants: Of `features` and `logits`.
+
+        Returns:
+            float32 (N, D) as `features` and (N, K) as `logits`, as far as wanted.
+
+        Raises:
+            InferenceFailed: The runtime failed.
+        """
+        names = sorted(wants)
+        try:
+            return dict(zip(names, self._session.run(names, {"images": images}), strict=True))
+        # onnxruntime's exceptions share no base class of their own.
+        except Exception as error:
+            raise InferenceFailed("The model's runtime failed on this batch; try again later.") from error
+
+    def warm_up(self, max_batch: int) -> None:
+        """Runs the batch sizes at the ends, so that no request pays for first-time allocation; on CUDA, the ladder."""
+        sizes = {1, max_batch}
+        if self.provider != _CPU:
+            sizes |= {1 << power for power in range(max_batch.bit_length())}
+        for size in sorted(sizes):
+            self.run(np.zeros((size, *self._bundle.shape), np.uint8), frozenset(("features", "logits")))
+
+    def check_golden(self) -> Golden:
+        """Computes the golden images again and compares with what training computed."""
+        rows = self.run(np.ascontiguousarray(self._golden["images"]), frozenset(("features", "logits")))
+        absolute, relative = [0.0], [0.0]
+        for name, actual in rows.items():
+            expected = self._golden[name]
+            if actual.shape != expected.shape:
+                raise BundleError(
+                    f"{self._bundle.path}/golden.npz: {name} has shape {expected.shape}, not {actual.shape}"
+                )
+            error = float(np.max(np.abs(actual - expected)))
+            absolute.append(error)
+            relative.append(error / max(float(np.max(np.abs(expected))), 1e-12))
+        # max() drops NaN depending on its place, np.max never does.
+        return Golden(float(np.max(absolute)), float(np.max(relative)))
+
+    def _check_contract(self, file: str) -> None:
+        """Compares names, types, shapes and metadata of the graph with the manifest."""
+        manifest = self._bundle.manifest
+        expected = {
+            "images": ("tensor(uint8)", self._bundle.shape),
+            "features": ("tensor(float)", (manifest.feature_dim,)),
+            "logits": ("tensor(float)", (len(manifest.labels),)),
+        }
+        nodes = {node.name: node for node in (*self._session.get_inputs(), *self._session.get_outputs())}
+        for name, (dtype, shape) in expected.items():
+            node = nodes.get(name)
+            if node is None:
+                raise BundleError(f"{file}: has no {name}")
+            if node.type != dtype or tuple(node.shape[1:]) != tuple(shape) or isinstance(node.shape[0], int):
+                raise BundleError(
+                    f"{file}: {name} is {node.type} {node.shape}, expected {dtype} ['N', {_listed(shape)}]"
+                )
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        for key, value in _expected_metadata(self._bundle.document).items():
+            if key not in metadata:
+                raise BundleError(f"{file}: metadata {key} is missing")
+            if _parsed(metadata[key]) != value:
+                raise BundleError(f"{file}: metadata {key} differs from the manifest")
+
+
+def _expected_metadata(document: dict[str, Any]) -> dict[str, Any]:
+    keys = ("schema_version", "name", "version", "dataset", "input", "labels", "feature_dim", "layers")
+    return {f"sca.{key}": document[key] for key in keys}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin between runs take the cores from decoding and from the event loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _providers(device: Device) -> list[str]:
+    if device == "cpu":
+        return [_CPU]
+    if _CUDA in ort.get_available_providers():
+        return [_CUDA, _CPU]
+    if device == "cuda":
+        have = ", ".join(ort.get_available_providers())
+        raise DeviceError(
+            f"SCA_DEVICE='cuda': this onnxruntime has no {_CUDA} (it has {have}); install onnxruntime-gpu"
+        )
+    logger.info("no CUDA in this onnxruntime: running on the CPU", extra={"wanted": device, "got": _CPU})
+    return [_CPU]
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(str(size) for size in shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,48 @@
+"""What the routes share: one object, built by the app factory and kept in `app.state`."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from service.intake import Limits
+from service.metrics import Metrics
+from service.registry import Registry
+from service.settings import Settings
+
+
+@dataclass
+class Service:
+    """The running service.
+
+    Attributes:
+        settings: What was configured.
+        registry: The models.
+        metrics: The instruments.
+        pool: Threads for decoding, and for parsing and writing large bodies.
+        pool_threads: How many those are.
+        limits: What a request may bring.
+        draining: Whether the server finishes its work and takes no more.
+        startup_errors: What kept a model from loading.
+    """
+
+    settings: Settings
+    registry: Registry
+    metrics: Metrics
+    pool: ThreadPoolExecutor
+    pool_threads: int
+    limits: Limits
+    draining: bool = False
+    startup_errors: list[Exception] = field(default_factory=list)
+
+    def drain(self) -> None:
+        """Turns readiness red and refuses new work from now on."""
+        self.draining = True
+        self.metrics.draining.set(1)
+
+
+def service_of(request: Request) -> Service:
+    """Returns the running service of a request."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service

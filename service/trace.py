@@ -1,0 +1,53 @@
+"""What one request carries from edge to edge: its id, its clock, its stage, and the seconds each stage took."""
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+
+from starlette.types import Scope
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+TIMED = ("decode", "queue", "infer", "encode")
+
+
+@dataclass(slots=True)
+class Trace:
+    """A request's own record; every clock is monotonic, so a change of the wall clock expires nothing.
+
+    Attributes:
+        request_id: The client's own, if it sent a sane one.
+        started: `time.monotonic()` at its headers.
+        stage: Where it is now: upload, decode, queue or encode.
+        seconds: Seconds by timed stage.
+        model: Name of the loaded model it uses, once known.
+        images: Images it brought, once known.
+        reason: Why it was refused, if it was, as in `sca_rejected_total`.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.monotonic)
+    stage: str = "upload"
+    seconds: dict[str, float] = field(default_factory=dict)
+    model: str | None = None
+    images: int = 0
+    reason: str | None = None
+
+    def server_timing(self) -> str:
+        """Writes the `Server-Timing` value: milliseconds of every timed stage, 0 where none was spent."""
+        return ", ".join(f"{stage};dur={self.seconds.get(stage, 0.0) * 1000:.3f}" for stage in TIMED)
+
+
+def start_trace(scope: Scope) -> Trace:
+    """Makes the trace of a request, with the client's `X-Request-Id` if it is short and plain, else a fresh one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return Trace(value.decode())
+    return Trace(os.urandom(16).hex())
+
+
+def trace_of(scope: Scope) -> Trace:
+    """Returns the trace that the edge put into the scope."""
+    trace = scope["sca.trace"]
+    assert isinstance(trace, Trace)
+    return trace
