@@ -1,4 +1,4 @@
-"""One real image through a service installed without torch: exits 1 unless the vector is the one that training computed.
+"""One real image through a service installed without torch: exits 1 unless its vector is the one training computed.
 
 Run it from the project's root with the interpreter of an environment that holds `.[cpu]` and nothing else.
 """
