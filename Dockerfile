@@ -42,7 +42,7 @@ COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=project /app /app
 # One import here writes the bytecode of just what the service uses, the standard library's included; without it every
 # start compiles all of that again, since the file system is read-only by then.
-RUN python -c "import service.app"
+RUN python -c "import service.app, service.server"
 ENV PYTHONDONTWRITEBYTECODE=1
 COPY models /app/models
 USER 10001:10001
