@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import io
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +24,11 @@ from service.errors import (
     UploadTimeout,
 )
 from service.multipart import read_multipart
+from service.npy import read_npy
 
 _WHITESPACE = re.compile(r"\s+")
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-_MAX_NPY_HEADER = 1024
+_MAX_DIGITS = 18
 _ACCEPTED = "image/*, multipart/form-data, application/json, application/x-npy"
 
 Upload = list[bytes] | NDArray[np.uint8]
@@ -57,10 +57,10 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
     if encoding not in (b"", b"identity"):
         raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
     announced = header(scope, b"content-length")
-    if announced.isdigit() and int(announced) > limits.body_bytes:
+    if announced.isdigit() and (size := int(announced[:_MAX_DIGITS])) > limits.body_bytes:
         # A client that waits for a go-ahead has sent nothing yet: this connection cannot be reused in step.
         close = {"Connection": "close"} if header(scope, b"expect") else None
-        raise _over(limits.body_bytes, int(announced), close)
+        raise _over(limits.body_bytes, size, close)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -101,7 +101,9 @@ def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits:
     elif kind == b"application/json":
         images = _read_json(body, limits.images)
     elif kind == b"application/x-npy":
-        return _read_npy(body, shape, limits.images)
+        pixels = read_npy(body, shape)
+        _check_count(len(pixels), limits.images)
+        return pixels
     elif kind.startswith(b"image/") or (not kind and (not body or _is_image(body))):
         images = [body] if body else []
     else:
@@ -164,36 +166,6 @@ def _from_base64(index: int, text: Any) -> bytes:
 def _bad_base64(index: int, reason: str) -> Malformed:
     failure = ImageFailure(index, 400, "bad-base64", f"The entry {reason}.")
     return Malformed(f"Image {index} {reason}.", failures=[failure])
-
-
-def _read_npy(body: bytes, shape: tuple[int, int, int], max_images: int) -> NDArray[np.uint8]:
-    """Reads uint8 (N, H, W, C), or (N, H, W) for one channel; only raw bytes are used, so no pickle can be in it."""
-    stream = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"version {version} is not supported")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        actual, fortran, dtype = read(stream, max_header_size=_MAX_NPY_HEADER)
-    # The header is a Python literal; deep nesting in it exhausts the parser in several ways.
-    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, Warning) as error:
-        raise Malformed(
-            f"The body is not an .npy array: {str(error).splitlines()[0][:200] if str(error) else ''}"
-        ) from None
-    if dtype != np.dtype(np.uint8) or dtype.hasobject:
-        raise Malformed(f"The array is {str(dtype)[:100]}; it must be uint8.")
-    wanted = f"(N, {shape[0]}, {shape[1]}, {shape[2]})" + (f" or (N, {shape[0]}, {shape[1]})" if shape[2] == 1 else "")
-    if actual[1:] not in (shape, *([shape[:2]] if shape[2] == 1 else [])):
-        raise Malformed(f"The array has shape {str(actual)[:200]}; it must be {wanted}, the model's own size.")
-    if not actual[0]:
-        raise Malformed("The request holds no images.")
-    _check_count(actual[0], max_images)
-    data = body[stream.tell() :]
-    if len(data) != actual[0] * shape[0] * shape[1] * shape[2]:
-        raise Malformed(f"The array's header says {actual}, its data has {len(data)} bytes.")
-    flat = np.frombuffer(data, np.uint8)
-    pixels = flat.reshape(actual[::-1]).T if fortran else flat.reshape(actual)
-    return np.ascontiguousarray(pixels).reshape(actual[0], *shape)
 
 
 def _check_count(actual: int, limit: int) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,3 +40,9 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    ignore_image_warnings()
+
+
+def ignore_image_warnings() -> None:
+    """Silences Pillow's remarks on odd files: clients send them at will, and what matters raises."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

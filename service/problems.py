@@ -25,6 +25,7 @@ from service.trace import Trace, trace_of
 
 logger = logging.getLogger(__name__)
 
+_MAX_JSON_INTEGER = 2**63 - 1
 _BY_STATUS: dict[int, type[ServiceError]] = {413: TooManyPixels, 415: UnsupportedType, 422: Undecodable}
 
 
@@ -47,7 +48,8 @@ def problem(error: ServiceError, trace: Trace | None = None) -> Response:
     if error.limit is not None:
         body["limit"] = error.limit
     if error.actual is not None:
-        body["actual"] = error.actual
+        # A client can announce numbers that no JSON integer holds.
+        body["actual"] = min(error.actual, _MAX_JSON_INTEGER)
     if error.failures:
         body["errors"] = listed(error.failures)
     return Response(orjson.dumps(body), error.status, error.headers, "application/problem+json")

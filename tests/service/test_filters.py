@@ -1,0 +1,86 @@
+"""`GET /filters`: pictures of the filters, each in its own contrast."""
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import Malformed, NotFound
+from service.filters import draw_grid
+from tests.conftest import TestClient, service_of
+
+
+def picture(client: TestClient, path: str) -> NDArray[np.uint8]:
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_one_filter_is_scaled_to_its_own_contrast(client: TestClient, kind: str) -> None:
+    stored = service_of(client).registry.get(None).bundle.arrays("filters.npz")[f"layer1_{kind}"][3].transpose(1, 2, 0)
+    expected = np.rint((stored - stored.min()) / (stored.max() - stored.min()) * 255)
+    np.testing.assert_array_equal(picture(client, f"/filters/3?kind={kind}&scale=1"), expected)
+    np.testing.assert_array_equal(
+        picture(client, f"/filters/3?kind={kind}&scale=2"), expected.repeat(2, axis=0).repeat(2, axis=1)
+    )
+
+
+def test_the_grid_holds_all_filters_in_order(client: TestClient) -> None:
+    grid = picture(client, "/filters?columns=3&scale=1")
+    assert grid.shape == (3 * 6 + 1, 3 * 6 + 1, 3)
+    for index in range(8):
+        top, left = index // 3 * 6 + 1, index % 3 * 6 + 1
+        np.testing.assert_array_equal(
+            grid[top : top + 5, left : left + 5], picture(client, f"/filters/{index}?scale=1"), str(index)
+        )
+    assert picture(client, "/filters?model=mnist-shallow").shape == (4 * 19, 4 * 19)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/filters?layer=2", 404),
+        ("/filters?layer=0", 400),
+        ("/filters?layer=x", 400),
+        ("/filters?kind=both", 400),
+        ("/filters?scale=0", 400),
+        ("/filters?scale=33", 400),
+        ("/filters?columns=0", 400),
+        ("/filters?columns=9", 400),
+        ("/filters?model=none", 404),
+        ("/filters/8", 404),
+        ("/filters/-1", 404),
+        ("/filters/x", 404),
+        ("/filters/0?layer=2", 404),
+        ("/filters/0?scale=1.5", 400),
+    ],
+)
+def test_bad_values(client: TestClient, path: str, status: int) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+def test_a_client_that_has_the_picture_does_not_get_it_again(client: TestClient) -> None:
+    first = client.get("/filters")
+    again = client.get("/filters", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+    assert client.get("/filters", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_constant_filter_is_grey_and_a_huge_grid_is_refused() -> None:
+    flat = np.zeros((1, 3, 3, 1), np.float32)
+    grid = np.asarray(Image.open(io.BytesIO(draw_grid(flat, 1, None))))
+    assert (grid[1:4, 1:4] == 128).all()
+    with pytest.raises(Malformed) as caught:
+        draw_grid(np.zeros((1000, 31, 31, 1), np.float32), 32, None)
+    assert caught.value.limit is not None and caught.value.actual is not None
+    assert caught.value.actual > caught.value.limit
+
+
+def test_not_found_is_not_malformed() -> None:
+    assert not issubclass(NotFound, Malformed)
