@@ -26,18 +26,19 @@ def main(arguments: Sequence[str]) -> int:
     from service.app import create_app, create_service
     from service.bundle import BundleError
     from service.logs import configure_logging
-    from service.server import Server
+    from service.server import PortError, Server, bind
 
     configure_logging(settings.log_level)
     try:
         service = create_service(settings)
-    except BundleError as error:
+        sock = bind(settings.host, settings.port)
+    except (BundleError, PortError) as error:
         print(error, file=sys.stderr)
         return EXIT_STARTUP
     # Before the app is built, so that the models load meanwhile.
     service.registry.start(service.startup_errors.append)
     server = Server(create_app(settings, service), service)
-    server.run()
+    server.run([sock])
     for startup_error in service.startup_errors:
         print(startup_error, file=sys.stderr)
     return EXIT_STARTUP if service.startup_errors or not server.started else 0

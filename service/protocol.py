@@ -54,6 +54,11 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Stops the clock for headers: from here the app has its own for the body."""
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > self.max_header_bytes:
+            self._refuse_headers()
+            # The parser turns this into the error that it reports for a broken request, which ends the connection.
+            raise ValueError("headers too large")
         self._header_timer = _stop(self._header_timer)
         self._header_bytes = self._discarded_bytes = 0
         self._in_message = True
@@ -100,6 +105,10 @@ class HardenedProtocol(HttpToolsProtocol):
     def _arm_header_timer(self) -> None:
         self._header_bytes = 0
         self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
+
+    def _refuse_headers(self) -> None:
+        limit = self.max_header_bytes
+        self._refuse(HeadersTooLarge(f"The headers are over {limit} bytes.", limit=limit))
 
     def _refuse(self, error: ServiceError) -> None:
         """Answers outside of any request, and closes."""

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -20,6 +21,26 @@ logger = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LINGER_S = 0.5
 """Seconds that a draining server stays reachable even with nothing in flight, so that probes see it red."""
+
+
+class PortError(Exception):
+    """The address cannot be had; the message is one line that names the settings."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Takes the address before anything slow happens; nobody can connect until the server listens on it.
+
+    Raises:
+        PortError: It is in use, or not ours.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        raise PortError(f"SCA_HOST={host!r} SCA_PORT={port}: {error.strerror}") from None
+    return sock
 
 
 class Server(uvicorn.Server):
@@ -47,6 +68,13 @@ class Server(uvicorn.Server):
         )
         self._service = service
         self._drain_started: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts listening, and says where."""
+        await super().startup(sockets)
+        for sock in sockets or ():
+            host, port = sock.getsockname()[:2]
+            logger.info("listening", extra={"host": host, "port": port})
 
     async def on_tick(self, counter: int) -> bool:
         """Runs ten times a second; says whether it is time to stop."""

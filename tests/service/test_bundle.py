@@ -1,0 +1,152 @@
+"""A bundle that differs from its manifest in any way is refused, and the message names the file."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from service.bundle import BundleError, find_versions, load_bundle
+from service.session import DeviceError, Session
+from tests.bundles import write_bundle, write_manifest
+
+
+@pytest.fixture
+def folder(models_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(models_dir / "mnist-shallow" / "1", tmp_path / "mnist-shallow" / "1"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    file = folder / "manifest.json"
+    document = json.loads(file.read_text())
+    change(document)
+    file.write_text(json.dumps(document))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        Session(load_bundle(folder), "cpu", 1).check_golden()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_good_bundle_loads(folder: Path) -> None:
+    bundle = load_bundle(folder)
+    assert (bundle.name, bundle.version, bundle.shape) == ("mnist-shallow", "1", (12, 12, 1))
+    session = Session(bundle, "cpu", 1)
+    assert session.check_golden().ok and session.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "filters.npz", "golden.npz", "README.md"])
+def test_one_flipped_bit_is_noticed(folder: Path, name: str) -> None:
+    expected = json.loads((folder / "manifest.json").read_text())["files"][name]["sha256"]
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(bytes(data))
+    assert name in refusal(folder) and expected in refusal(folder)
+
+
+def test_a_cut_or_missing_file_is_noticed(folder: Path) -> None:
+    file = folder / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "model.onnx" in refusal(folder) and "bytes" in refusal(folder)
+    file.unlink()
+    assert "model.onnx" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda m: m.pop("labels"), "labels"),
+        (lambda m: m.update(schema_version=2), "schema_version"),
+        (lambda m: m.update(name="other"), "other/1"),
+        (lambda m: m.update(version="2"), "mnist-shallow/2"),
+        (lambda m: m.update(version="01"), "version"),
+        (lambda m: m.update(labels=["a"]), "logits"),
+        (lambda m: m.update(feature_dim=7), "features"),
+        (lambda m: m.update(dataset="other"), "sca.dataset"),
+        (lambda m: m["input"].update(color_mode="P"), "color_mode"),
+        (lambda m: m["input"].update(height=14), "images"),
+        (lambda m: m["input"].update(channels=3), "channels"),
+        (lambda m: m["input"]["resize"].update(filter="nearest"), "filter"),
+        (lambda m: m["files"].pop("golden.npz"), "golden.npz"),
+        (lambda m: m["files"].update({"../x": {"sha256": "0" * 64, "bytes": 0}}), "../x"),
+        (lambda m: m["files"].update({"/etc/passwd": {"sha256": "0" * 64, "bytes": 0}}), "/etc/passwd"),
+    ],
+)
+def test_a_manifest_that_lies_is_noticed(folder: Path, change: Callable[[dict[str, Any]], object], named: str) -> None:
+    edit(folder, change)
+    assert named in refusal(folder)
+
+
+def test_a_manifest_that_is_no_json_or_missing_is_noticed(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+    assert "not JSON" in refusal(folder)
+    (folder / "manifest.json").unlink()
+    assert "manifest.json" in refusal(folder)
+
+
+def test_a_link_out_of_the_bundle_is_refused(folder: Path) -> None:
+    outside = folder.parent.parent / "outside"
+    (folder / "README.md").rename(outside)
+    (folder / "README.md").symlink_to(outside)
+    assert "leads out" in refusal(folder)
+
+
+def rewrite(folder: Path, change: Callable[[onnx.ModelProto], object]) -> None:
+    """Changes the graph and makes the manifest's sums right again."""
+    model = onnx.load(folder / "model.onnx")
+    change(model)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    write_manifest(folder, json.loads((folder / "manifest.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda m: m.ClearField("metadata_props"), "metadata sca."),
+        (lambda m: helper.set_model_props(m, {"sca.schema_version": "1"}), "metadata sca."),
+        (lambda m: m.opset_import[0].__setattr__("version", 999), "does not load"),
+        (lambda m: m.graph.ClearField("node"), "does not load"),
+    ],
+)
+def test_a_wrong_graph_is_refused(folder: Path, change: Callable[[onnx.ModelProto], object], named: str) -> None:
+    rewrite(folder, change)
+    assert "model.onnx" in refusal(folder) and named in refusal(folder)
+
+
+def test_weights_in_other_files_are_refused(folder: Path) -> None:
+    def move_weights_out(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="../../secret")
+
+    rewrite(folder, move_weights_out)
+    assert "other files" in refusal(folder)
+
+
+def test_pickles_are_never_read(folder: Path) -> None:
+    np.savez(folder / "golden.npz", images=np.array([object()], object), allow_pickle=True)
+    write_manifest(folder, json.loads((folder / "manifest.json").read_text()))
+    assert "golden.npz" in refusal(folder)
+
+
+def test_cuda_that_is_not_there_is_refused_by_name(folder: Path) -> None:
+    with pytest.raises(DeviceError, match="CUDAExecutionProvider"):
+        Session(load_bundle(folder), "cuda", 1)
+
+
+def test_versions_compare_as_numbers(tmp_path: Path) -> None:
+    for version in ("9", "10", "2"):
+        write_bundle(tmp_path, "tiny", version)
+    (tmp_path / "tiny" / "draft").mkdir()
+    (tmp_path / "tiny" / "draft" / "manifest.json").write_text("{}")
+    (tmp_path / "README.md").write_text("")
+    assert find_versions(tmp_path) == {"tiny": ["10", "9", "2"]}
+    assert find_versions(tmp_path / "none") == {}
