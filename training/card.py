@@ -1,0 +1,137 @@
+"""A run's facts in, its model card out, in the Hugging Face model-card layout."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from training.export import TrainedModel
+
+PAPER = "Makhzani and Frey, A Winner-Take-All Method for Training Sparse Convolutional Autoencoders (2014)"
+
+
+def _front_matter(model: TrainedModel, accuracy: Mapping[str, Any]) -> str:
+    """The YAML head; values are written as JSON, which is YAML."""
+    name, dataset = model.config.name, model.dataset.name
+    share = accuracy["value"] if accuracy["metric"] == "accuracy" else 100 - accuracy["value"]
+    head: dict[str, Any] = {
+        "license": "mit",
+        "library_name": "onnx",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["image-feature-extraction", "unsupervised", "sparse-autoencoder", "winner-take-all", "onnx"],
+        "datasets": [dataset],
+        "metrics": ["accuracy"],
+        "model-index": [
+            {
+                "name": name,
+                "results": [
+                    {
+                        "task": {"type": "image-classification", "name": "Linear probe on frozen features"},
+                        "dataset": {"type": dataset, "name": dataset, "split": "test"},
+                        "metrics": [{"type": "accuracy", "value": round(share / 100, 6)}],
+                    }
+                ],
+            }
+        ],
+    }
+    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in head.items())
+
+
+def _layers(model: TrainedModel) -> str:
+    rows = ["| layer | maps | filter | pooling | output |", "|---|---|---|---|---|"]
+    for layer in model.facts()["layers"]:
+        filters = f"{layer['kernel']}×{layer['kernel']}×{layer['channels']}"
+        pooling = f"max, width {layer['pool_width']}, stride {layer['pool_stride']}"
+        shape = "×".join(str(n) for n in layer["output_shape"])
+        rows.append(f"| {layer['layer']} | {layer['maps']} | {filters} | {pooling} | {shape} |")
+    return "\n".join(rows)
+
+
+def _trials(model: TrainedModel) -> str:
+    rows = ["| loss | L2 strength | training split | validation split |", "|---|---|---|---|"]
+    for trial in model.probe.trials:
+        mark = " (chosen)" if trial == model.probe.chosen else ""
+        rows.append(
+            f"| {trial.loss}{mark} | {trial.strength:g} | {100 * trial.train_accuracy:.2f} % "
+            f"| {100 * trial.validation_accuracy:.2f} % |"
+        )
+    return "\n".join(rows)
+
+
+PREPROCESSING = {
+    "none": "pixels scaled to [0, 1]",
+    "zca": "global contrast normalisation, then ZCA whitening of the whole image",
+    "separable": "global contrast normalisation, then ZCA whitening of the whole image in a separable basis "
+    "(eigenvectors of colours × rows × columns)",
+}
+
+
+def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
+    """The text of the bundle's `README.md`.
+
+    Args:
+        model: what was trained.
+        report: `accuracy`, `data_license` and `training`, as in the manifest.
+    """
+    config, accuracy, training = model.config, report["accuracy"], report["training"]
+    paper = "not in the paper" if accuracy["paper"] is None else f"{accuracy['paper']:g} %"
+    height, width = model.size
+    return f"""---
+{_front_matter(model, accuracy)}
+---
+
+# {config.name}
+
+Image features without labels: a sparse convolutional autoencoder trained by winner-take-all on the
+{len(model.dataset.train.images):,} training images of {model.dataset.name}, and a linear probe on its frozen features.
+
+| | this model | paper |
+|---|---|---|
+| test {accuracy["metric"]} | **{accuracy["value"]:.2f} %** | {paper} |
+
+{accuracy["conditions"]}
+
+## Model
+
+Input: uint8 {height}×{width}, {model.dataset.color_mode}. Output: {model.probe.weights.shape[0]:,} features and
+{model.probe.weights.shape[1]} logits. Preprocessing (inside the graph): {PREPROCESSING[config.whitening]}.
+
+{_layers(model)}
+
+Labels: {", ".join(model.dataset.label_names)}.
+
+## Training
+
+The encoder has seen no label. Per layer: {"; ".join(_recipe(layer) for layer in config.layers)}.
+{training["dead_maps"]} maps were dead in the last epoch.
+
+- seed {config.seed}, `{training["command"]}`
+- {training["seconds"]:.0f} s on {training["hardware"]}, torch {training["torch"]}
+- peak memory {training["peak_memory_mib"]:.0f} MiB
+
+The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the training images held
+out, then it was refitted on all of them; its logits are divided by the temperature {model.probe.chosen.temperature:.3f},
+fitted on the same held-out images, so that softmax gives calibrated probabilities.
+
+{_trials(model)}
+
+## Limits
+
+It knows {model.dataset.name}'s {len(model.dataset.label_names)} classes and its kind of picture, {height}×{width} pixels. Its
+features are a description of shapes and colours at that scale; do not use its predictions to decide about people.
+
+## Licences
+
+Weights: MIT. Data: {report["data_license"]}.
+
+## Source
+
+{PAPER}.
+"""
+
+
+def _recipe(layer: Any) -> str:
+    return (
+        f"{layer.maps} maps, {layer.epochs} epochs of batches of {layer.batch_images}, Adam with learning rate "
+        f"{layer.learning_rate:g} (rising over {layer.warmup_steps} steps, falling linearly to zero), "
+        f"filters initialised with deviation {layer.init_std:g}"
+    )

@@ -1,0 +1,44 @@
+"""Named arrays in, a file that is either whole or absent out; and back. No pickle."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as sink:
+        sink.write(data)
+        sink.flush()
+        os.fsync(sink.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented, atomically."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def save(path: Path, arrays: Mapping[str, Tensor | npt.NDArray[Any]]) -> None:
+    """Write named arrays as `.npz`, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as sink:
+        np.savez(sink, **{k: v.detach().numpy() if isinstance(v, Tensor) else v for k, v in arrays.items()})
+        sink.flush()
+        os.fsync(sink.fileno())
+    partial.replace(path)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Read named arrays written by `save`."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}

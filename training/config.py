@@ -1,0 +1,116 @@
+"""What a run is: frozen settings with a unit per field, and the paper's networks as presets."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Whitening = Literal["none", "zca", "separable"]
+ProbeLoss = Literal["logistic", "svm"]
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One sparse convolutional autoencoder and the pooling that follows it.
+
+    The convolution has stride 1 and zero padding, so that each map has the size of its input (paper, section 2).
+    """
+
+    maps: int
+    """Number of feature maps (filters)."""
+    kernel: int
+    """Filter width and height in positions of the layer's input; odd."""
+    pool_width: int
+    """Width of the max-pooling window, in positions."""
+    pool_stride: int
+    """Stride of the max-pooling, in positions; below `pool_width`, so that windows overlap."""
+    epochs: int = 4
+    """Passes over the training images."""
+    batch_images: int = 64
+    """Images a gradient step."""
+    learning_rate: float = 2e-3
+    """Adam's step size at its peak; it rises over `warmup_steps` and falls linearly to zero."""
+    warmup_steps: int = 50
+    """Gradient steps until the peak learning rate."""
+    init_std: float = 0.01
+    """Standard deviation of the initial filters. A large one leaves its noise in the directions that whitening empties."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that the paper's layer does not have."""
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, so that maps keep the size of the input: {self.kernel}")
+        for name in ("maps", "pool_width", "pool_stride", "epochs", "batch_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
+        if self.pool_stride > self.pool_width:
+            raise ValueError(f"pool_stride {self.pool_stride} above pool_width {self.pool_width} would skip positions")
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """The linear classifier on the frozen features, chosen on a validation split of the training set."""
+
+    losses: tuple[ProbeLoss, ...] = ("svm", "logistic")
+    """Losses to try: squared hinge one against all, multinomial logistic."""
+    strengths: Mapping[ProbeLoss, tuple[float, ...]] = field(
+        default_factory=lambda: {"svm": (0.3, 1.0, 3.0, 10.0), "logistic": (0.03, 0.1, 0.3, 1.0)}
+    )
+    """L2 strengths to try: the weight of |w|²/2 beside the mean loss, on features scaled to unit variance a map."""
+    validation_fraction: float = 0.2
+    """Share of the training images that choose loss and strength; the probe is then refitted on all of them."""
+    max_iterations: int = 60
+    """Solver iterations at most, two passes over the features each."""
+    tolerance: float = 3e-3
+    """A fit ends when its gradient norm falls below this share of the first one's."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of a run; equal configs on equal data and threads give equal weights."""
+
+    name: str
+    """Name of the bundle, after the paper's network."""
+    dataset: str
+    """`mnist` or `cifar10`."""
+    layers: tuple[LayerConfig, ...]
+    """Bottom layer first."""
+    whitening: Whitening = "none"
+    """`none` scales pixels to [0, 1]; the others normalise contrast and whiten the whole image."""
+    whitening_epsilon: float = 0.1
+    """Added to each eigenvalue of the contrast-normalised images' covariance before the inverse square root."""
+    contrast_epsilon: float = 10.0
+    """Added to each image's variance, in squared grey levels of 0 to 255 (Coates et al. 2011)."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    seed: int = 0
+    """Seeds the initial filters, the order of the images and the validation split."""
+    paper_value: float | None = None
+    """The paper's figure on the test set, in percent."""
+    metric: Literal["accuracy", "error"] = "accuracy"
+    """How the paper states the figure."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The config as plain JSON types."""
+        plain: dict[str, Any] = dataclasses.asdict(self)
+        return plain
+
+
+PRESETS: dict[str, RunConfig] = {
+    "mnist-shallow": RunConfig(
+        name="mnist-shallow",
+        dataset="mnist",
+        layers=(LayerConfig(maps=128, kernel=7, pool_width=5, pool_stride=3),),
+        paper_value=0.64,
+        metric="error",
+    ),
+    "cifar10-shallow": RunConfig(
+        name="cifar10-shallow",
+        dataset="cifar10",
+        layers=(LayerConfig(maps=512, kernel=9, pool_width=5, pool_stride=4),),
+        whitening="separable",
+        paper_value=72.7,
+    ),
+}
+"""The paper's networks (sections 3.1 and 3.2), by bundle name."""
+
+DEFAULT_PRESETS: dict[str, str] = {"mnist": "mnist-shallow", "cifar10": "cifar10-shallow"}
+"""What `--dataset` alone trains."""

@@ -1,0 +1,195 @@
+"""A trained network in, a bundle out: parity-checked before anything is written, and written whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+
+from training import checkpoints, graph
+from training.config import RunConfig
+from training.datasets import Dataset
+from training.probe import Probe
+from training.stack import FeatureExtractor
+
+SCHEMA_VERSION = 1
+GOLDEN_IMAGES = 16
+PARITY = 1e-4
+"""Largest difference between torch and ONNX, relative to the largest value."""
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+class ParityError(RuntimeError):
+    """The exported graph computes something else than the trained network."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """All that an export needs.
+
+    Attributes:
+        config: the run that made it.
+        dataset: whose training images make the golden set.
+        extractor: the frozen network.
+        probe: the linear classifier.
+    """
+
+    config: RunConfig
+    dataset: Dataset
+    extractor: FeatureExtractor
+    probe: Probe
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        _, height, width, _ = self.dataset.train.images.shape
+        return height, width
+
+    def facts(self) -> dict[str, Any]:
+        """What both the manifest and the graph's metadata say."""
+        height, width = self.size
+        digits = self.dataset.color_mode == "L"
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.config.name,
+            "dataset": self.dataset.name,
+            "input": {
+                "height": height,
+                "width": width,
+                "channels": self.dataset.train.images.shape[3],
+                "color_mode": self.dataset.color_mode,
+                "views": 1,
+                "alpha_background": "black" if digits else "white",
+                # a digit must not lose its ends; a photograph must not be squeezed
+                "resize": {"mode": "contain" if digits else "cover", "filter": "bicubic", "background": 0},
+            },
+            "labels": list(self.dataset.label_names),
+            "feature_dim": self.probe.weights.shape[0],
+            "layers": [
+                {
+                    "layer": index,
+                    "maps": layer.config.maps,
+                    "channels": layer.channels,
+                    "kernel": layer.config.kernel,
+                    "pool_width": layer.config.pool_width,
+                    "pool_stride": layer.config.pool_stride,
+                    "output_shape": list(shape),
+                }
+                for index, (layer, shape) in enumerate(
+                    zip(self.extractor.stack(), self.extractor.shapes(height, width), strict=True), 1
+                )
+            ],
+        }
+
+
+class OnnxModel:
+    """The graph as a user of the bundle runs it.
+
+    Args:
+        data: bytes of `model.onnx`.
+        threads: as many as the runtime may use; 0 leaves the choice to it.
+    """
+
+    def __init__(self, data: bytes, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Features (N, D) and logits (N, K) of uint8 (N, H, W, C)."""
+        features, logits = self._session.run(["features", "logits"], {"images": images})
+        return np.asarray(features), np.asarray(logits)
+
+
+def torch_outputs(model: TrainedModel, images: Pixels) -> tuple[Floats, Floats]:
+    """What training computes for uint8 (N, H, W, C): features (N, D) and logits (N, K)."""
+    with torch.no_grad():
+        features = model.extractor(torch.from_numpy(images))
+        logits = features @ model.probe.weights + model.probe.bias
+    return features.numpy(), logits.numpy()
+
+
+def build_checked(model: TrainedModel, version: str) -> bytes:
+    """Bytes of `model.onnx`.
+
+    Raises:
+        ParityError: features or logits differ from torch's by more than `PARITY` of the largest value.
+    """
+    data = graph.build(model.extractor, model.probe, *model.size, {**model.facts(), "version": version})
+    run = OnnxModel(data, torch.get_num_threads())
+    images = model.dataset.train.images[: 4 * GOLDEN_IMAGES]
+    expected = torch_outputs(model, images)
+    for part in (images, images[:1]):
+        for name, got, wanted in zip(("features", "logits"), run(part), expected, strict=True):
+            wanted = wanted[: len(part)]
+            error = float(np.abs(got - wanted).max() / np.abs(wanted).max())
+            if not error <= PARITY:
+                raise ParityError(f"{name} of {len(part)} images differ by {error:.1e}, more than {PARITY:.0e}")
+    return data
+
+
+def _filters(model: TrainedModel) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for index, (layer, pixels) in enumerate(
+        zip(model.extractor.stack(), model.extractor.pixel_filters(*model.size), strict=True), 1
+    ):
+        arrays[f"layer{index}_decoder"] = layer.decoder
+        arrays[f"layer{index}_encoder"] = layer.encoder
+        arrays[f"layer{index}_pixels"] = pixels
+    return arrays
+
+
+def next_version(models_dir: Path, name: str) -> str:
+    """The version after the highest one there is."""
+    taken = [int(p.name) for p in (models_dir / name).glob("*") if p.name.isdecimal()]
+    return str(max(taken, default=0) + 1)
+
+
+def write_bundle(
+    model: TrainedModel, onnx_bytes: bytes, version: str, models_dir: Path, card: str, report: Mapping[str, Any]
+) -> Path:
+    """Write `models_dir/<name>/<version>/`, all files or none.
+
+    Args:
+        model: what is exported.
+        onnx_bytes: from `build_checked`.
+        version: a number; a version that exists is replaced.
+        models_dir: the folder of all bundles.
+        card: text of the model card.
+        report: the rest of the manifest: `accuracy`, `data_license`, `training`.
+
+    Returns:
+        The bundle's folder.
+    """
+    target = models_dir / model.config.name / version
+    partial = target.with_name(f".{version}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    images = model.dataset.train.images[:GOLDEN_IMAGES]
+    features, logits = torch_outputs(model, images)
+    (partial / "model.onnx").write_bytes(onnx_bytes)
+    checkpoints.save(partial / "filters.npz", _filters(model))
+    checkpoints.save(partial / "golden.npz", {"images": images, "features": features, "logits": logits})
+    (partial / "README.md").write_text(card, encoding="utf-8")
+    files = {
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+        for path in sorted(partial.iterdir())
+    }
+    manifest = {**model.facts(), "version": version, **report, "files": files}
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    old = target.with_name(f".{version}.old.{os.getpid()}")
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    return target

@@ -1,0 +1,174 @@
+"""Images in, one trained layer out: the loop, its watch over dead maps, its checkpoints and logs."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from training import checkpoints, winners
+from training.journal import Journal
+from training.sca import SparseConvAutoencoder
+
+CHECKPOINT_SECONDS = 30.0
+LOG_STEPS = 50
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass
+class Progress:
+    """Where a fit stands; saved in every checkpoint.
+
+    Attributes:
+        step: gradient steps done.
+        energy: sum over the epoch's images of |x|^2, the loss of an empty reconstruction.
+        loss: sum over the epoch's images of |x^ - x|^2.
+        wins: (M,) images of this epoch in which each map had a winner above zero.
+    """
+
+    wins: Tensor
+    step: int = 0
+    energy: float = 0.0
+    loss: float = 0.0
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        self.energy = self.loss = 0.0
+        self.wins.zero_()
+
+
+@dataclass
+class LayerFit:
+    """Train one layer on all images, resuming from its checkpoint.
+
+    Attributes:
+        layer: the layer; its parameters are changed in place.
+        images: uint8 (N, H, W, C), every one of them seen once an epoch.
+        prepare: uint8 (B, H, W, C) to the layer's input, float32 (B, C', H', W').
+        checkpoint: file to resume from and to write to.
+        journal: where the curves go.
+        seed: decides the order of the images.
+    """
+
+    layer: SparseConvAutoencoder
+    images: npt.NDArray[np.uint8]
+    prepare: Callable[[Tensor], Tensor]
+    checkpoint: Path
+    journal: Journal
+    seed: int
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set the optimiser up, then take over a checkpoint's state if there is one."""
+        config = self.layer.config
+        self.batch = min(config.batch_images, len(self.images))
+        self.steps_per_epoch = len(self.images) // self.batch
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.optimiser = torch.optim.Adam(self.layer.parameters(), lr=config.learning_rate)
+        self.progress = Progress(wins=torch.zeros(config.maps, dtype=torch.int64))
+        if self.checkpoint.exists():
+            self._restore()
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises:
+            DivergedError: the loss left the finite numbers; the last checkpoint is from before.
+        """
+        self.layer.gradients()
+        saved = time.monotonic()
+        start = self.progress.step * self.batch
+        with tqdm(total=self.total_steps * self.batch, initial=start, unit="img", desc="layer", smoothing=0.1) as bar:
+            for batch in self._batches():
+                loss = self._step(batch)
+                bar.update(self.batch)
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                if self.progress.step % self.steps_per_epoch == 0:
+                    self._end_epoch()
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+        self._save()
+
+    def _batches(self) -> Iterator[Tensor]:
+        """The rest of the images' order; each epoch's order depends on seed and epoch only."""
+        while self.progress.step < self.total_steps:
+            epoch, first = divmod(self.progress.step, self.steps_per_epoch)
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+            for i in range(first, self.steps_per_epoch):
+                yield torch.from_numpy(self.images[order[i * self.batch : (i + 1) * self.batch]])
+
+    def _step(self, batch: Tensor) -> float:
+        """One gradient step; returns the loss as a share of the images' energy."""
+        x = self.prepare(batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._learning_rate()
+        loss, code = winners.step(x, self.layer.filters(), self.layer.gradients())
+        self.optimiser.step()
+        progress = self.progress
+        progress.step += 1
+        progress.wins += (code.values > 0).sum(0)
+        energy, error = float(x.square().sum()), float(loss) * len(x)
+        if not math.isfinite(error):
+            raise DivergedError(f"loss is {error} at step {progress.step}: lower the learning rate")
+        progress.energy += energy
+        progress.loss += error
+        if progress.step % LOG_STEPS == 0:
+            self.journal.scalars(
+                progress.step, {"loss/step": error / energy, "learning_rate": self.optimiser.param_groups[0]["lr"]}
+            )
+        return error / energy
+
+    def _learning_rate(self) -> float:
+        """Linear rise over the warm-up, linear fall to zero over the run."""
+        config, step = self.layer.config, self.progress.step
+        rise = min(1.0, (step + 1) / config.warmup_steps)
+        return config.learning_rate * rise * (1.0 - step / self.total_steps)
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        seen = self.steps_per_epoch * self.batch
+        share = progress.wins / seen
+        dead = int((progress.wins == 0).sum())
+        values = {
+            "loss/epoch": progress.loss / progress.energy,
+            "maps/dead": float(dead),
+            "maps/least_active_share": float(share.min()),
+            "maps/mean_active_share": float(share.mean()),
+        }
+        self.journal.scalars(progress.step, values)
+        self.journal.event(
+            "epoch", epoch=progress.step // self.steps_per_epoch, images=seen, **{k: v for k, v in values.items()}
+        )
+        if dead:
+            self.journal.warn(f"{dead} of {self.layer.config.maps} maps won nothing in a whole epoch")
+        progress.clear()
+
+    def _save(self) -> None:
+        state = {f"layer.{k}": v for k, v in self.layer.state_dict().items()}
+        for index, slot in self.optimiser.state_dict()["state"].items():
+            state.update({f"adam.{index}.{k}": v for k, v in slot.items()})
+        progress = self.progress
+        numbers = torch.tensor([progress.step, progress.energy, progress.loss], dtype=torch.float64)
+        checkpoints.save(self.checkpoint, {**state, "progress": numbers, "wins": progress.wins})
+
+    def _restore(self) -> None:
+        state = checkpoints.load(self.checkpoint)
+        self.layer.load_state_dict({k.removeprefix("layer."): v for k, v in state.items() if k.startswith("layer.")})
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("adam."):
+                _, index, name = key.split(".")
+                slots.setdefault(int(index), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
+        step, energy, loss = state["progress"].tolist()
+        self.progress = Progress(step=int(step), energy=energy, loss=loss, wins=state["wins"])

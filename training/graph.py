@@ -1,0 +1,162 @@
+"""A feature extractor and a probe in, one ONNX graph out: uint8 pixels to `features` and `logits`.
+
+Written node by node instead of traced: what is folded into what is then a decision and not an accident, and the file
+is the same to the byte for the same weights.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from training.probe import Probe
+from training.sca import SparseConvAutoencoder
+from training.stack import FeatureExtractor
+from training.whitening import PixelScaling, SeparableWhitening, ZcaWhitening
+
+OPSET = 18
+IR_VERSION = 9
+"""What onnxruntime 1.14 and Triton 23.03 already read."""
+
+
+class GraphWriter:
+    """Collects nodes and constants; each node's one output is named after what it holds."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Append a node; returns the name of its output."""
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: Tensor | npt.NDArray[Any]) -> str:
+        """Add an initializer; returns its name."""
+        array = value.detach().numpy() if isinstance(value, Tensor) else value
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+
+def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, facts: Mapping[str, Any]) -> bytes:
+    """Serialise the model.
+
+    Args:
+        extractor: the frozen network.
+        probe: the linear classifier on its features.
+        height: H of the input, in pixels.
+        width: W of the input, in pixels.
+        facts: what goes into `metadata_props`, as JSON, each name prefixed `sca.`.
+
+    Returns:
+        The bytes of `model.onnx`: `images` uint8 (N, H, W, C) to `features` float32 (N, D), `logits` float32 (N, K).
+    """
+    writer = GraphWriter()
+    layers = extractor.stack()
+    x, first_filters = _preprocess(writer, extractor, layers[0])
+    for index, layer in enumerate(layers, 1):
+        x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x)
+    writer.add("Flatten", [x], "features", axis=1)
+    weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]
+    writer.add("Gemm", ["features", *weights], "logits")
+    size, classes = probe.weights.shape
+    graph = helper.make_graph(
+        writer.nodes,
+        "sca",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", height, width, layers[0].channels])],
+        [
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", size]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes]),
+        ],
+        writer.constants,
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="sca-features"
+    )
+    helper.set_model_props(model, {f"sca.{k}": json.dumps(v, ensure_ascii=False) for k, v in sorted(facts.items())})
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _preprocess(writer: GraphWriter, extractor: FeatureExtractor, first: SparseConvAutoencoder) -> tuple[str, Tensor]:
+    """Write the preprocessing; returns its output's name and the first layer's filters, which may have taken part of it."""
+    preprocessing = extractor.preprocessing
+    pixels = writer.add("Cast", ["images"], "pixels", to=TensorProto.FLOAT)
+    if isinstance(preprocessing, PixelScaling):
+        planes = writer.add("Transpose", [pixels], "planes", perm=[0, 3, 1, 2])
+        scale = writer.constant("scale", np.array(1 / 255, np.float32))
+        return writer.add("Mul", [planes, scale], "input"), first.encoder
+    normal = _contrast(writer, pixels, preprocessing.epsilon)
+    if isinstance(preprocessing, SeparableWhitening):
+        return _separable(writer, normal, preprocessing, first)
+    if isinstance(preprocessing, ZcaWhitening):
+        return _zca(writer, normal, preprocessing), first.encoder
+    raise TypeError(f"no graph for {type(preprocessing).__name__}")
+
+
+def _contrast(writer: GraphWriter, pixels: str, epsilon: float) -> str:
+    """Global contrast normalisation, still (N, H, W, C)."""
+    axes = writer.constant("all_of_an_image", np.array([1, 2, 3], np.int64))
+    mean = writer.add("ReduceMean", [pixels, axes], "image_mean")
+    centred = writer.add("Sub", [pixels, mean], "centred")
+    square = writer.add("Mul", [centred, centred], "squared")
+    variance = writer.add("ReduceMean", [square, axes], "image_variance")
+    padded = writer.add(
+        "Add", [variance, writer.constant("contrast_epsilon", np.array(epsilon, np.float32))], "padded_variance"
+    )
+    return writer.add("Div", [centred, writer.add("Sqrt", [padded], "image_deviation")], "contrast")
+
+
+def _separable(
+    writer: GraphWriter, normal: str, whitening: SeparableWhitening, first: SparseConvAutoencoder
+) -> tuple[str, Tensor]:
+    """Rotate, scale, rotate back; the way back through the colours goes into the first layer's filters."""
+    colored = writer.add("MatMul", [normal, writer.constant("whitening.colors", whitening.colors)], "colored")
+    planes = writer.add("Transpose", [colored], "planes", perm=[0, 3, 1, 2])
+    columns = writer.add("MatMul", [planes, writer.constant("whitening.columns", whitening.columns)], "by_columns")
+    rotated = writer.add("MatMul", [writer.constant("whitening.rows_t", whitening.rows.T), columns], "rotated")
+    scaled = writer.add("Mul", [rotated, writer.constant("whitening.gains", whitening.gains)], "scaled")
+    offset = whitening.rotate(whitening.mean[None])[0] * whitening.gains
+    shifted = writer.add("Sub", [scaled, writer.constant("whitening.offset", offset)], "shifted")
+    back = writer.add("MatMul", [shifted, writer.constant("whitening.columns_t", whitening.columns.T)], "back")
+    out = writer.add("MatMul", [writer.constant("whitening.rows", whitening.rows), back], "input")
+    folded = first.encoder.detach().permute(0, 2, 3, 1) @ whitening.colors
+    return out, folded.permute(0, 3, 1, 2)
+
+
+def _zca(writer: GraphWriter, normal: str, whitening: ZcaWhitening) -> str:
+    """One matrix for the whole image, kept as float16 and widened when the model is loaded."""
+    channels, height, width = whitening.mean.shape
+    planes = writer.add("Transpose", [normal], "planes", perm=[0, 3, 1, 2])
+    centred = writer.add("Sub", [planes, writer.constant("whitening.mean", whitening.mean)], "without_mean")
+    flat = writer.add("Flatten", [centred], "flat", axis=1)
+    half = writer.constant("whitening.matrix_half", whitening.matrix.half())
+    matrix = writer.add("Cast", [half], "whitening.matrix", to=TensorProto.FLOAT)
+    white = writer.add("MatMul", [flat, matrix], "white")
+    shape = writer.constant("planes_shape", np.array([-1, channels, height, width], np.int64))
+    return writer.add("Reshape", [white, shape], "input")
+
+
+def _layer(writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, index: int, x: str) -> str:
+    """Convolution, rectifier, pooling; runtimes fuse the first two."""
+    name, config = f"layer{index}", layer.config
+    weights = [
+        writer.constant(f"{name}.encoder", filters),
+        writer.constant(f"{name}.encoder_bias", layer.encoder_bias),
+    ]
+    pad, pool_pad = config.kernel // 2, config.pool_width // 2
+    maps = writer.add("Conv", [x, *weights], f"{name}.maps", kernel_shape=[config.kernel] * 2, pads=[pad] * 4)
+    active = writer.add("Relu", [maps], f"{name}.active")
+    return writer.add(
+        "MaxPool",
+        [active],
+        f"{name}.pooled",
+        kernel_shape=[config.pool_width] * 2,
+        strides=[config.pool_stride] * 2,
+        pads=[pool_pad] * 4,
+    )

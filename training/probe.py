@@ -1,0 +1,151 @@
+"""Frozen features and labels in, a linear classifier out: loss and strength chosen on a validation split, then refitted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from training.config import ProbeConfig
+from training.journal import Journal
+from training.scaling import DesignMatrix, Scaling
+from training.solver import LOSSES, Sketch, minimise
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One loss and strength on the validation split."""
+
+    loss: str
+    strength: float
+    train_accuracy: float
+    validation_accuracy: float
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear classifier on raw features: logits = features @ weights + bias.
+
+    Attributes:
+        weights: (D, K) float32.
+        bias: (K,) float32.
+        chosen: the trial that won.
+        trials: all of them.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    chosen: Trial
+    trials: tuple[Trial, ...]
+
+
+def temperature_of(scores: Tensor, labels: Tensor) -> float:
+    """The T for which softmax(scores / T) has the least log loss (Guo et al. 2017, section 4.2).
+
+    Args:
+        scores: (N, K) of held-out images.
+        labels: (N,) int64.
+    """
+    log_scale = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_scale], max_iter=50, line_search_fn="strong_wolfe")
+    wide = scores.double()
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(wide * log_scale.exp(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]  # as above
+    return float((-log_scale).exp())
+
+
+def _accuracy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers for each strength, (S,), from scores (N, S, K)."""
+    return (scores.argmax(2) == labels[:, None]).float().mean(0)
+
+
+class ProbeFit:
+    """Chooses and fits a probe.
+
+    Args:
+        features: (N, D) float16 or float32, in random order: the last rows validate.
+        labels: (N,) int64.
+        classes: K.
+        maps: maps that the features come from, equally many each.
+        config: what to try.
+        journal: where the curves go.
+    """
+
+    def __init__(
+        self, features: Tensor, labels: Tensor, classes: int, maps: int, config: ProbeConfig, journal: Journal
+    ) -> None:
+        self.features, self.labels, self.classes, self.maps = features, labels, classes, maps
+        self.config, self.journal = config, journal
+
+    def run(self) -> Probe:
+        """Try every loss and strength on the split, then fit the best of them to all rows."""
+        fitted = len(self.features) - round(len(self.features) * self.config.validation_fraction)
+        matrix = DesignMatrix(self.features[:fitted], Scaling.fit(self.features[:fitted], self.maps))
+        held_out = DesignMatrix(self.features[fitted:], matrix.scaling)
+        sketch = Sketch.of(matrix)
+        trials: list[Trial] = []
+        for loss in self.config.losses:
+            trials += self._try(loss, self.config.strengths[loss], matrix, held_out, sketch)
+        # of equals the strongest: it moves least with another sample of images
+        best = max(trials, key=lambda trial: (trial.validation_accuracy, trial.strength))
+        matrix = DesignMatrix(self.features, Scaling.fit(self.features, self.maps))
+        weights = self._fit(best.loss, (best.strength,), matrix, sketch, "probe: all images")
+        raw, bias = matrix.fold(weights[:, 0])
+        return Probe(raw / best.temperature, bias / best.temperature, best, tuple(trials))
+
+    def _try(
+        self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, held_out: DesignMatrix, sketch: Sketch
+    ) -> Iterator[Trial]:
+        weights = self._fit(loss, strengths, matrix, sketch, f"probe: {loss}")
+        train, held = self.labels[: matrix.rows], self.labels[matrix.rows :]
+        fitted_scores, scores = (
+            m.times(weights.flatten(1)).view(m.rows, len(strengths), self.classes) for m in (matrix, held_out)
+        )
+        accuracies = zip(_accuracy(fitted_scores, train).tolist(), _accuracy(scores, held).tolist(), strict=True)
+        for index, (strength, (train_accuracy, accuracy)) in enumerate(zip(strengths, accuracies, strict=True)):
+            trial = Trial(loss, strength, train_accuracy, accuracy, temperature_of(scores[:, index], held))
+            self.journal.event("trial", **trial.__dict__)
+            yield trial
+
+    def _fit(
+        self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, sketch: Sketch, name: str
+    ) -> Tensor:
+        labels = self.labels[: matrix.rows]
+        with self._bar(name, labels) as watch:
+            return minimise(
+                matrix,
+                LOSSES[loss](labels, self.classes),
+                strengths,
+                sketch,
+                self.config.max_iterations,
+                self.config.tolerance,
+                watch,
+            )
+
+    @contextmanager
+    def _bar(self, name: str, labels: Tensor) -> Iterator["_Watch"]:
+        with tqdm(total=self.config.max_iterations, unit="it", desc=name) as bar:
+            yield _Watch(bar, labels, self.journal, name)
+
+
+class _Watch:
+    """Shows how far a fit has come."""
+
+    def __init__(self, bar: "tqdm[None]", labels: Tensor, journal: Journal, name: str) -> None:
+        self.bar, self.labels, self.journal, self.name = bar, labels, journal, name
+
+    def __call__(self, iteration: int, scores: Tensor, share: Tensor) -> None:
+        accuracy = float(_accuracy(scores, self.labels).max())
+        gradient = float(share.max())
+        self.bar.update()
+        self.bar.set_postfix(gradient=f"{gradient:.1e}", train=f"{accuracy:.3f}", refresh=False)
+        self.journal.scalars(iteration, {f"{self.name}/gradient": gradient, f"{self.name}/train_accuracy": accuracy})

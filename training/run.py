@@ -1,0 +1,93 @@
+"""`python -m training.run --dataset cifar10`: rebuild a model, from official files to a bundle."""
+
+import argparse
+import dataclasses
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from training.config import DEFAULT_PRESETS, PRESETS, RunConfig
+from training.datasets import DataError, load
+from training.export import ParityError
+from training.fit import DivergedError
+from training.pipeline import ConfigError, Pipeline, Summary
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.run",
+        description="Train a sparse convolutional autoencoder and its probe, and write a model bundle. "
+        "An interrupted run resumes when it is started again, to the same result.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dataset", choices=sorted(DEFAULT_PRESETS), help="train the shallow network of this data set")
+    what.add_argument("--preset", choices=sorted(PRESETS), help="train one of the paper's networks")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="official files, kept here (%(default)s)")
+    parser.add_argument("--no-download", action="store_true", help="fail instead of downloading missing files")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="where the bundle goes (%(default)s)")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and logs (%(default)s)")
+    parser.add_argument("--version", help="the bundle's version; replaces one that exists (default: the next free one)")
+    parser.add_argument("--fresh", action="store_true", help="throw an earlier attempt's state away")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
+    parser.add_argument("--maps", type=int, help="feature maps of the last layer")
+    parser.add_argument("--whitening", choices=("none", "zca", "separable"), help="preprocessing of the images")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
+    return parser.parse_args(arguments)
+
+
+def config_of(options: argparse.Namespace) -> RunConfig:
+    """The preset with the command line's changes."""
+    config = PRESETS[options.preset or DEFAULT_PRESETS[options.dataset]]
+    layers = list(config.layers)
+    if options.epochs:
+        layers = [dataclasses.replace(layer, epochs=options.epochs) for layer in layers]
+    if options.maps:
+        layers[-1] = dataclasses.replace(layers[-1], maps=options.maps)
+    return dataclasses.replace(
+        config, layers=tuple(layers), seed=options.seed, whitening=options.whitening or config.whitening
+    )
+
+
+def _report(summary: Summary) -> None:
+    accuracy, training = summary.manifest["accuracy"], summary.manifest["training"]
+    paper = f" (paper: {accuracy['paper']:g} %)" if accuracy["paper"] is not None else ""
+    size = sum(file["bytes"] for file in summary.manifest["files"].values())
+    print()
+    print(f"test {accuracy['metric']}   {accuracy['value']:.2f} %{paper}")
+    print(f"features       {summary.manifest['feature_dim']:,}")
+    print(f"dead maps      {training['dead_maps']}")
+    print(f"time           {sum(summary.stages.values()):.0f} s:", end=" ")
+    print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in summary.stages.items()))
+    print(f"peak memory    {training['peak_memory_mib']:,} MiB")
+    print(f"bundle         {summary.bundle} ({size / 1e6:.1f} MB)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run it; returns the exit status: 0, or 1 with one line on what is wrong."""
+    options = parse(arguments)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    config = config_of(options)
+    folder = options.runs_dir / f"{config.name}-seed{config.seed}"
+    if options.fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    command = "python -m training.run " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    try:
+        dataset = load(config.dataset, options.data_dir, download=not options.no_download)
+        summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version).run()
+    except (DataError, ConfigError, DivergedError, ParityError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on from the checkpoints in {folder}", file=sys.stderr)
+        return 130
+    _report(summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

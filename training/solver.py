@@ -1,0 +1,235 @@
+"""Linear classifiers for several L2 strengths at once: every pass over the features serves all of them.
+
+L-BFGS, with two things that fit this problem. The scores are linear in the weights, so the line search along a direction
+needs the direction's scores once and then no further pass: it is solved exactly. And pooled activations share a few
+strong directions, which make the problem ill-conditioned: a randomised Nystrom sketch of their covariance, one pass,
+preconditions them away.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.scaling import DesignMatrix
+
+HISTORY = 10
+SKETCH = 256
+LINE_SEARCH_STEPS = 10
+
+
+class Loss(ABC):
+    """A mean loss over N images of scores (N, S, K): S strengths, K classes. Everything it returns is per strength.
+
+    Args:
+        labels: (N,) int64.
+        classes: K.
+        curvature: an upper estimate of the mean second derivative, to scale the preconditioner.
+    """
+
+    curvature: float
+
+    def __init__(self, labels: Tensor, classes: int) -> None:
+        self.labels = labels
+        self.classes = classes
+        self.count = len(labels)
+
+    @abstractmethod
+    def value_and_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (S,), and its derivative by the scores (N, S, K)."""
+
+    @abstractmethod
+    def along(self, scores: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """First and second derivative (S,) at `scores` along `direction`, both (N, S, K)."""
+
+
+class SquaredHinge(Loss):
+    """One class against all: sum over classes of max(0, 1 - t s)^2, t = +-1 (the L2-SVM)."""
+
+    curvature = 1.0
+
+    def __init__(self, labels: Tensor, classes: int) -> None:
+        super().__init__(labels, classes)
+        self.signs = torch.full((self.count, 1, classes), -1.0)
+        self.signs[torch.arange(self.count), 0, labels] = 1.0
+
+    def value_and_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Loss`."""
+        short = (1 - self.signs * scores).clamp_(min=0)
+        return short.square().sum((0, 2)) / self.count, short * self.signs * (-2 / self.count)
+
+    def along(self, scores: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Loss`."""
+        short = (1 - self.signs * scores).clamp_(min=0)
+        first = (short * self.signs * direction).sum((0, 2)) * (-2 / self.count)
+        second = (direction.square() * (short > 0)).sum((0, 2)) * (2 / self.count)
+        return first, second
+
+
+class Logistic(Loss):
+    """Multinomial logistic regression: -log softmax(s)[label]."""
+
+    curvature = 0.1
+
+    def value_and_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Loss`."""
+        logs = scores.log_softmax(2)
+        rows = torch.arange(self.count)
+        value = -logs[rows, :, self.labels].sum(0) / self.count
+        slope = logs.exp_()
+        slope[rows, :, self.labels] -= 1
+        return value, slope / self.count
+
+    def along(self, scores: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Loss`."""
+        chance = scores.softmax(2)
+        mean = (chance * direction).sum(2)
+        first = (mean - direction[torch.arange(self.count), :, self.labels]).sum(0) / self.count
+        second = ((chance * direction.square()).sum(2) - mean.square()).sum(0) / self.count
+        return first, second
+
+
+LOSSES: dict[str, type[Loss]] = {"svm": SquaredHinge, "logistic": Logistic}
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Leading eigenpairs of the standardised features' covariance: vectors (D, r), values (r,), the next value."""
+
+    vectors: Tensor
+    values: Tensor
+    rest: float
+
+    @classmethod
+    def of(cls, matrix: DesignMatrix, rank: int = SKETCH, seed: int = 0) -> "Sketch":
+        """Nystrom approximation from one random test matrix (Tropp et al. 2017, algorithm 3)."""
+        size = matrix.columns - 1
+        rank = min(rank, size, matrix.rows)
+        generator = torch.Generator().manual_seed(seed)
+        test = torch.linalg.qr(torch.randn(size, rank, generator=generator))[0]
+        padded = torch.cat([test, torch.zeros(1, rank)])
+        product = matrix.transposed_times(matrix.times(padded))[:-1] / matrix.rows
+        shift = float(product.norm()) * 1e-6  # keeps the small matrix positive definite in float32
+        product += shift * test
+        core = (test.T @ product).double()
+        inverse = torch.linalg.cholesky((core + core.T) / 2)
+        root = torch.linalg.solve_triangular(inverse, product.double().T, upper=False).T.float()
+        vectors, singular, _ = torch.linalg.svd(root, full_matrices=False)
+        values = (singular.square() - shift).clamp(min=0)
+        keep = max(1, rank * 3 // 4)  # the sketch's last directions are the least certain
+        return cls(vectors[:, :keep].contiguous(), values[:keep], float(values[keep - 1]))
+
+    def shrink(self, gradient: Tensor, strengths: Tensor, curvature: float) -> Tensor:
+        """Divide gradient (D + 1, S, K) by the approximate Hessian, up to a factor."""
+        flat = gradient[:-1].flatten(1)
+        inside = curvature * self.values[:, None] + strengths
+        shares = 1 - (curvature * self.rest + strengths) / inside  # (r, S)
+        coefficients = (self.vectors.T @ flat).view(-1, *gradient.shape[1:]) * shares[:, :, None]
+        out = gradient.clone()
+        out[:-1] -= (self.vectors @ coefficients.flatten(1)).view_as(out[:-1])
+        return out
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of (D + 1, S, K) tensors for each strength: (1, S, 1)."""
+    return (a * b).sum((0, 2), keepdim=True)
+
+
+def _safe(value: Tensor) -> Tensor:
+    return value.clamp(min=1e-30)
+
+
+def minimise(
+    matrix: DesignMatrix,
+    loss: Loss,
+    strengths: Sequence[float],
+    sketch: Sketch,
+    iterations: int,
+    tolerance: float,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """Minimise mean loss + strength * |w|^2 / 2 (the bias free of it) for each strength.
+
+    Args:
+        matrix: the standardised features.
+        loss: the loss with its labels.
+        strengths: S of them.
+        sketch: preconditioner of `matrix`, or of similar features.
+        iterations: at most; two passes over the features each.
+        tolerance: stop when every gradient norm is below this share of its first one.
+        watch: called after each iteration with its number, the scores (N, S, K) and each strength's share (S,).
+
+    Returns:
+        Weights (D + 1, S, K) float32 on standardised features, the bias last.
+    """
+    shape = (matrix.columns, len(strengths), loss.classes)
+    penalty = torch.tensor(strengths, dtype=torch.float32)
+    decay = penalty.view(1, -1, 1)
+
+    def scores_of(weights: Tensor) -> Tensor:
+        return matrix.times(weights.flatten(1)).view(-1, *shape[1:])
+
+    def gradient_at(scores: Tensor, weights: Tensor) -> Tensor:
+        _, slope = loss.value_and_slope(scores)
+        out = matrix.transposed_times(slope.flatten(1)).view(shape)
+        out[:-1] += decay * weights[:-1]
+        return out
+
+    weights, scores = torch.zeros(shape), torch.zeros(matrix.rows, *shape[1:])
+    gradient = gradient_at(scores, weights)
+    first_norm = _safe(_inner(gradient, gradient).sqrt())
+    memory: deque[tuple[Tensor, Tensor]] = deque(maxlen=HISTORY)
+    for iteration in range(1, iterations + 1):
+        direction = -_two_loops(gradient, memory, lambda g: sketch.shrink(g, penalty, loss.curvature))
+        along = scores_of(direction)
+        length = _line_search(loss, scores, along, weights, direction, penalty)
+        scores += length[:, None] * along
+        moved = length[:, None] * direction
+        weights = weights + moved
+        after = gradient_at(scores, weights)
+        memory.append((moved, after - gradient))
+        gradient = after
+        share = (_inner(gradient, gradient).sqrt() / first_norm).flatten()
+        if watch:
+            watch(iteration, scores, share)
+        if bool((share < tolerance).all()):
+            break
+    return weights
+
+
+def _two_loops(
+    gradient: Tensor, memory: Sequence[tuple[Tensor, Tensor]], precondition: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """L-BFGS's product of the inverse Hessian with the gradient (Nocedal and Wright, algorithm 7.4)."""
+    q = gradient.clone()
+    alphas = []
+    for s, y in reversed(memory):
+        alpha = _inner(s, q) / _safe(_inner(s, y))
+        q -= alpha * y
+        alphas.append(alpha)
+    q = precondition(q)
+    if memory:
+        s, y = memory[-1]
+        q *= _inner(s, y) / _safe(_inner(y, precondition(y)))
+    for (s, y), alpha in zip(memory, reversed(alphas), strict=True):
+        q += s * (alpha - _inner(y, q) / _safe(_inner(s, y)))
+    return q
+
+
+def _line_search(
+    loss: Loss, scores: Tensor, along: Tensor, weights: Tensor, direction: Tensor, penalty: Tensor
+) -> Tensor:
+    """Newton's method for the best step (S,) along a direction: a convex function of one number a strength."""
+    linear = (weights[:-1] * direction[:-1]).sum((0, 2)) * penalty
+    square = direction[:-1].square().sum((0, 2)) * penalty
+    length = torch.zeros(len(penalty))
+    for _ in range(LINE_SEARCH_STEPS):
+        first, second = loss.along(scores + length[:, None] * along, along)
+        change = (first + linear + length * square) / _safe(second + square)
+        length = length - change
+        if bool((change.abs() <= 1e-4 * length.abs()).all()):
+            break
+    return length
