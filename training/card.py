@@ -109,15 +109,15 @@ The encoder has seen no label. Per layer: {"; ".join(_recipe(layer) for layer in
 - peak memory {training["peak_memory_mib"]:.0f} MiB
 
 The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the training images held
-out, then it was refitted on all of them; its logits are divided by the temperature {model.probe.chosen.temperature:.3f},
-fitted on the same held-out images, so that softmax gives calibrated probabilities.
+out, then it was refitted on all of them; its logits are divided by the temperature
+{model.probe.chosen.temperature:.3f}, fitted on the same held-out images, so that their softmax is calibrated.
 
 {_trials(model)}
 
 ## Limits
 
-It knows {model.dataset.name}'s {len(model.dataset.label_names)} classes and its kind of picture, {height}×{width} pixels. Its
-features are a description of shapes and colours at that scale; do not use its predictions to decide about people.
+It knows the {len(model.dataset.label_names)} classes of {model.dataset.name} and its kind of picture, {height}×{width} pixels.
+Its features are a description of shapes and colours at that scale; do not use its predictions to decide about people.
 
 ## Licences
 

@@ -33,7 +33,7 @@ class LayerConfig:
     warmup_steps: int = 50
     """Gradient steps until the peak learning rate."""
     init_std: float = 0.01
-    """Standard deviation of the initial filters. A large one leaves its noise in the directions that whitening empties."""
+    """Standard deviation of the initial filters. A large one leaves noise where whitening leaves no signal."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that the paper's layer does not have."""

@@ -117,7 +117,7 @@ def parse_idx(data: bytes) -> npt.NDArray[np.uint8]:
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions)
     if values.size != int(np.prod(shape, dtype=np.int64)):
         raise DataError(f"IDX header announces {shape}, the file holds {values.size} bytes")
-    return values.reshape(shape)
+    return values.reshape(shape).copy()  # what is read from bytes cannot be written to, and torch wants to
 
 
 def _load_mnist(data_dir: Path, download: bool) -> Dataset:

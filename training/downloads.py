@@ -55,7 +55,7 @@ class ResumingDownloader:
 
     def _fetch(self, url: str) -> None:
         have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
             if response.status_code == 416:  # nothing is left to send; the digest tells whether it is the right file
                 return

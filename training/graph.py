@@ -84,7 +84,7 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
 
 
 def _preprocess(writer: GraphWriter, extractor: FeatureExtractor, first: SparseConvAutoencoder) -> tuple[str, Tensor]:
-    """Write the preprocessing; returns its output's name and the first layer's filters, which may have taken part of it."""
+    """Write the preprocessing; returns its output and the first layer's filters, which may take part of it on."""
     preprocessing = extractor.preprocessing
     pixels = writer.add("Cast", ["images"], "pixels", to=TensorProto.FLOAT)
     if isinstance(preprocessing, PixelScaling):

@@ -24,7 +24,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "log.jsonl"
         self._file = self._path.open("a", buffering=1, encoding="utf-8")
-        self._board = SummaryWriter(folder / "tensorboard")  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._board = SummaryWriter(folder / "tensorboard")
         self.prefix = ""
         """Put before each scalar's name, for example `layer1/`."""
 
@@ -37,7 +37,7 @@ class Journal:
     ) -> None:
         """Flush and close."""
         self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]  # as above
+        self._board.close()
 
     def event(self, event: str, **fields: Any) -> None:
         """Log that something happened."""
@@ -53,7 +53,7 @@ class Journal:
         """Log numbers of one step."""
         self.event("scalars", step=step, **{self.prefix + name: value for name, value in values.items()})
         for name, value in values.items():
-            self._board.add_scalar(self.prefix + name, value, step)  # type: ignore[no-untyped-call]  # as above
+            self._board.add_scalar(self.prefix + name, value, step)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values logged under a name, also by earlier attempts; a step logged twice counts once."""
@@ -67,4 +67,4 @@ class Journal:
 
     def picture(self, name: str, pixels: npt.NDArray[np.uint8]) -> None:
         """Log a picture, uint8 (H, W, 3)."""
-        self._board.add_image(name, cast(Any, pixels), dataformats="HWC")  # type: ignore[no-untyped-call]  # as above
+        self._board.add_image(name, cast(Any, pixels), dataformats="HWC")

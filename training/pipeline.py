@@ -104,7 +104,7 @@ class Pipeline:
         path = self.folder / "config.json"
         config = json.loads(json.dumps(self.config.to_json()))
         if self._read("config.json", config) != config:
-            raise ConfigError(f"{path} is of a run with other settings: give --fresh to overwrite it, or another --runs-dir")
+            raise ConfigError(f"{path} is of a run with other settings: give --fresh to drop it, or another --runs-dir")
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoints.write_json(path, config)
 
@@ -129,7 +129,9 @@ class Pipeline:
         # also the first time: what is read back is what a resumed run will use
         return whitening.restore(checkpoints.load(path), self.config)
 
-    def _layer(self, index: int, preprocessing: Preprocessing, below: list[SparseConvAutoencoder]) -> SparseConvAutoencoder:
+    def _layer(
+        self, index: int, preprocessing: Preprocessing, below: list[SparseConvAutoencoder]
+    ) -> SparseConvAutoencoder:
         config = self.config.layers[index - 1]
         channels = below[-1].config.maps if below else self.train.images.shape[3]
         layer = SparseConvAutoencoder(config, channels, seed=self.config.seed + index)
@@ -183,15 +185,13 @@ class Pipeline:
     def _report(self, run: OnnxModel) -> dict[str, Any]:
         """Read the test set, once, through the graph that is served."""
         test = self.dataset.test
-        predicted = [
-            run(test.images[i : i + TEST_BATCH])[1].argmax(1) for i in range(0, len(test.images), TEST_BATCH)
-        ]
+        predicted = [run(test.images[i : i + TEST_BATCH])[1].argmax(1) for i in range(0, len(test.images), TEST_BATCH)]
         right = int((np.concatenate(predicted) == test.labels).sum())
         accuracy = 100 * right / len(test.labels)
         metric = self.config.metric
         conditions = (
-            f"Measured once, on all {len(test.labels):,} test images, with the exported graph, seed {self.config.seed}, "
-            f"one run; the test set chose nothing."
+            f"Measured once, on all {len(test.labels):,} test images, with the exported graph; one run, "
+            f"seed {self.config.seed}; the test set chose nothing."
         )
         return {
             "accuracy": {

@@ -1,8 +1,9 @@
-"""Frozen features and labels in, a linear classifier out: loss and strength chosen on a validation split, then refitted."""
+"""Frozen features and labels in, a linear classifier out: chosen on a validation split, then refitted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Never
 
 import torch
 from torch import Tensor
@@ -116,9 +117,7 @@ class ProbeFit:
             self.journal.event("trial", **trial.__dict__)
             yield trial
 
-    def _fit(
-        self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, sketch: Sketch, name: str
-    ) -> Tensor:
+    def _fit(self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, sketch: Sketch, name: str) -> Tensor:
         labels = self.labels[: matrix.rows]
         with self._bar(name, labels) as watch:
             return minimise(
@@ -140,7 +139,7 @@ class ProbeFit:
 class _Watch:
     """Shows how far a fit has come."""
 
-    def __init__(self, bar: "tqdm[None]", labels: Tensor, journal: Journal, name: str) -> None:
+    def __init__(self, bar: "tqdm[Never]", labels: Tensor, journal: Journal, name: str) -> None:
         self.bar, self.labels, self.journal, self.name = bar, labels, journal, name
 
     def __call__(self, iteration: int, scores: Tensor, share: Tensor) -> None:

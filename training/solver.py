@@ -1,9 +1,9 @@
 """Linear classifiers for several L2 strengths at once: every pass over the features serves all of them.
 
-L-BFGS, with two things that fit this problem. The scores are linear in the weights, so the line search along a direction
-needs the direction's scores once and then no further pass: it is solved exactly. And pooled activations share a few
-strong directions, which make the problem ill-conditioned: a randomised Nystrom sketch of their covariance, one pass,
-preconditions them away.
+L-BFGS, with two things that fit this problem. The scores are linear in the weights, so the line search along a
+direction needs the direction's scores once and then no further pass: it is solved exactly. And pooled activations share
+a few strong directions, which make the problem ill-conditioned: a randomised Nystrom sketch of their covariance, one
+pass, preconditions them away.
 """
 
 from abc import ABC, abstractmethod

@@ -51,8 +51,8 @@ class FeatureExtractor(nn.Module):
     def pixel_filters(self, height: int, width: int) -> list[Tensor]:
         """Each layer's decoder filters as pictures, (M, C, h, w): what one active unit adds to the image.
 
-        A layer's filter is painted through the decoders below it, each unit of a pooled map at the middle of its window,
-        then through the inverse of the whitening; cut to the receptive field.
+        A layer's filter is painted through the decoders below it, each unit of a pooled map at the middle of its
+        window, then through the inverse of the whitening; cut to the receptive field.
         """
         pictures = []
         for index, layer in enumerate(self.stack()):

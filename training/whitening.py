@@ -1,4 +1,4 @@
-"""uint8 images in, the first layer's input out: scaling, or contrast normalisation and whitening fitted on a training set.
+"""uint8 images in, the first layer's input out: scaling, or contrast normalisation and fitted whitening.
 
 Letters: N images, C channels, H W positions, d = C * H * W.
 """
