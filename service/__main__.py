@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     server = Server(create_app(settings, service), service)
     server.run([sock])
     for startup_error in service.startup_errors:
-        print(startup_error, file=sys.stderr)
+        print(str(startup_error) or repr(startup_error), file=sys.stderr)
     return EXIT_STARTUP if service.startup_errors or not server.started else 0
 
 

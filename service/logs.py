@@ -39,6 +39,9 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    if level != "debug":
+        # The web server warns of every client that speaks no HTTP; what matters it calls an error.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     ignore_image_warnings()
 

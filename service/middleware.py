@@ -65,7 +65,9 @@ class Edge:
             self._count(inner, trace, method, status or 499)
 
     def _count(self, scope: Scope, trace: Trace, method: str, status: int) -> None:
-        route = getattr(scope.get("route"), "path", "_other")
+        # The framework's own pages have no route object.
+        own = scope["path"] if scope["path"] in _OPEN_PATHS else "_other"
+        route = getattr(scope.get("route"), "path", own)
         seconds = time.monotonic() - trace.started
         method = method if method in _METHODS else "_other"
         self._metrics.requests.labels(route, method, str(status)).inc()

@@ -107,6 +107,6 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     place, name = str(first["loc"][0]), str(first["loc"][-1])
     given = str(first.get("input"))[:100]
     if place == "path":
-        return problem(NotFound(f"There is no {name} {given!r}."), trace_of(request.scope))
+        return problem(NotFound(f"There is nothing under {given!r}: {first['msg']}."), trace_of(request.scope))
     detail = f"{place} parameter {name} = {given!r}: {first['msg']}."
     return problem(Malformed(detail), trace_of(request.scope))

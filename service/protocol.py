@@ -79,24 +79,41 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Notes that what comes next are headers again."""
         self._in_message = False
+        self._header_timer = _stop(self._header_timer)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Gives a client that was answered early some time to finish its body."""
         super().on_response_complete()
-        if self._in_message and self._header_timer is None and not self.transport.is_closing():
+        # With pipelining the newest request may be another one, which is only about to be answered.
+        if self._in_message and self.cycle.response_complete and not self.transport.is_closing():
             self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
 
     def pause_writing(self) -> None:
         """Starts the clock for a client that does not read its answer."""
         super().pause_writing()
-        self._write_timer = _stop(self._write_timer)
-        self._write_timer = self.loop.call_later(self.write_timeout_s, self.transport.abort)
+        self._watch_writing()
 
     def resume_writing(self) -> None:
         """Stops that clock."""
         self._write_timer = _stop(self._write_timer)
         super().resume_writing()
+
+    def _watch_writing(self) -> None:
+        """Looks again later: a slow reader may take its time, one that took nothing meanwhile is cut off."""
+        unread = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() >= unread:
+                self.transport.abort()
+            else:
+                self._watch_writing()
+
+        self._write_timer = _stop(self._write_timer)
+        self._write_timer = self.loop.call_later(self.write_timeout_s, look)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Says nothing: any client could fill the log with it."""
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP with a problem, like everything else."""

@@ -11,7 +11,7 @@ from service.bundle import Bundle, BundleError, find_versions, load_bundle
 from service.cpus import usable_cpus
 from service.errors import InferenceFailed, NotFound, NotReady
 from service.metrics import Metrics
-from service.session import Golden, Session
+from service.session import DeviceError, Golden, Session
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -169,6 +169,8 @@ class Registry:
                 model.load(self.settings, self.metrics)
             # Anything that keeps a model from loading has to stop the start, and a thread cannot raise to anyone.
             except Exception as error:
+                if not isinstance(error, BundleError | DeviceError):
+                    logger.exception("model failed to load", extra={"model": model.name})
                 on_failure(error)
                 return
             seconds = round(time.monotonic() - started, 3)

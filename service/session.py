@@ -78,11 +78,11 @@ class Session:
             raise DeviceError(
                 f"SCA_DEVICE='cuda': onnxruntime could not start {_CUDA} and fell back to {self.provider}"
             )
+        if device == "auto":
+            self._report_fallback()
         self._check_contract(file.as_posix())
         self._golden = bundle.arrays("golden.npz")
-        for name in ("images", "features", "logits"):
-            if name not in self._golden:
-                raise BundleError(f"{bundle.path}/golden.npz: holds no {name}")
+        self._check_golden_file(f"{bundle.path}/golden.npz")
 
     def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
         """Computes a batch.
@@ -127,6 +127,22 @@ class Session:
             relative.append(error / max(float(np.max(np.abs(expected))), 1e-12))
         # max() drops NaN depending on its place, np.max never does.
         return Golden(float(np.max(absolute)), float(np.max(relative)))
+
+    def _report_fallback(self) -> None:
+        """Logs if a run on the CPU may not be what the operator expects."""
+        if self.provider == _CPU and _CUDA in ort.get_available_providers():
+            logger.warning("CUDA did not start: running on the CPU", extra={"wanted": _CUDA, "got": self.provider})
+
+    def _check_golden_file(self, file: str) -> None:
+        """Checks that there is something to compare with."""
+        for name in ("images", "features", "logits"):
+            if name not in self._golden:
+                raise BundleError(f"{file}: holds no {name}")
+        images = self._golden["images"]
+        if images.dtype != np.uint8 or images.shape[1:] != self._bundle.shape or not len(images):
+            raise BundleError(
+                f"{file}: images are {images.dtype} {images.shape}, not uint8 (N, {_listed(self._bundle.shape)})"
+            )
 
     def _check_contract(self, file: str) -> None:
         """Compares names, types, shapes and metadata of the graph with the manifest."""

@@ -117,7 +117,8 @@ out, then it was refitted on all of them; its logits are divided by the temperat
 ## Limits
 
 It knows the {len(model.dataset.label_names)} classes of {model.dataset.name} and its kind of picture,
-{height}×{width} pixels. Its features are a description of shapes and colours at that scale; do not use its predictions to decide about people.
+{height}×{width} pixels. Its features describe shapes and colours at that scale; do not use its predictions to decide
+about people.
 
 ## Licences
 

@@ -99,6 +99,7 @@ PRESETS: dict[str, RunConfig] = {
         name="mnist-shallow",
         dataset="mnist",
         layers=(LayerConfig(maps=128, kernel=7, pool_width=5, pool_stride=3),),
+        probe=ProbeConfig(strengths={"svm": (0.01, 0.03, 0.1, 0.3), "logistic": (0.001, 0.003, 0.01, 0.03)}),
         paper_value=0.64,
         metric="error",
     ),

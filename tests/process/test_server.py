@@ -1,15 +1,19 @@
 """The real server against real sockets: slow, cut, greedy and vanishing clients leave it unharmed."""
 
+import io
 import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from tests.bundles import smooth_images, write_bundle
 from tests.pictures import png
-from tests.process.conftest import Running
+from tests.process.conftest import Running, Start
 
 HEAD = b"POST /features HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 
@@ -162,6 +166,25 @@ def test_vanishing_clients_leave_nothing_behind(shared: Running) -> None:
         assert time.monotonic() < limit, (left, gone)
         time.sleep(0.05)
     assert shared.post("/features", body).status_code == 200
+
+
+def test_a_client_that_never_reads_is_cut_off(start: Start, tmp_path: Path) -> None:
+    write_bundle(tmp_path, size=48, maps=64)
+    server = start(tmp_path, request_timeout_s=5)
+    stream = io.BytesIO()
+    np.save(stream, smooth_images(4, 48, 48, 3).repeat(40, axis=0))
+    body = stream.getvalue()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(
+            b"POST /features?format=octet-stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )
+        time.sleep(7)
+        with pytest.raises(ConnectionResetError):
+            answer(connection)
+    assert server.post("/predict", png()).status_code == 200
 
 
 def test_concurrent_requests_share_batches(shared: Running) -> None:

@@ -203,6 +203,17 @@ def test_a_bomb_in_a_text_chunk_is_refused() -> None:
     assert status(plain[:33] + chunk + plain[33:]) == (422, "undecodable")
 
 
+def test_a_short_stream_in_whole_chunks_is_refused() -> None:
+    header = struct.pack(">IIBBBBB", 12, 12, 8, 0, 0, 0, 0)
+    for stream in (zlib.compress(bytes(13 * 6)), zlib.compress(bytes(13 * 12))[:8], b""):
+        chunks = [(b"IHDR", header), (b"IDAT", stream), (b"IEND", b"")]
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks
+        )
+        assert status(data) == (422, "undecodable")
+
+
 def test_random_damage_is_a_failure_or_whole_pixels_never_anything_else() -> None:
     rng = np.random.default_rng(1)
     for data in KINDS.values():
