@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from service.containers import Broken, inspect
+from service.containers import Broken, inspect, png_is_full
 from service.errors import ImageFailure
 
 UInt8Image = NDArray[np.uint8]
@@ -125,7 +125,17 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiff_extent(image, len(data))
     image.load()
+    if name == "PNG" and _may_lack_rows(image) and not png_is_full(data):
+        raise Broken("its pixels end early")
     return image
+
+
+def _may_lack_rows(image: Image.Image) -> bool:
+    """Tells cheaply whether a PNG's stream may have ended early: rows that never came are zero, the last one first."""
+    if image.info.get("interlace"):
+        return True
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    return last_row.getbbox(alpha_only=False) is None
 
 
 def _check_tiff_extent(image: TiffImagePlugin.TiffImageFile, size: int) -> None:

@@ -1,5 +1,6 @@
 """The real server against real sockets: slow, cut, greedy and vanishing clients leave it unharmed."""
 
+import contextlib
 import io
 import json
 import socket
@@ -169,10 +170,11 @@ def test_vanishing_clients_leave_nothing_behind(shared: Running) -> None:
 
 
 def test_a_client_that_never_reads_is_cut_off(start: Start, tmp_path: Path) -> None:
-    write_bundle(tmp_path, size=48, maps=64)
-    server = start(tmp_path, request_timeout_s=5)
+    # Long vectors for little work: the answer is far larger than what the kernel buffers.
+    write_bundle(tmp_path, size=96, maps=16, kernel=1)
+    server = start(tmp_path, request_timeout_s=3)
     stream = io.BytesIO()
-    np.save(stream, smooth_images(4, 48, 48, 3).repeat(40, axis=0))
+    np.save(stream, smooth_images(2, 96, 96, 3).repeat(80, axis=0))
     body = stream.getvalue()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -181,9 +183,12 @@ def test_a_client_that_never_reads_is_cut_off(start: Start, tmp_path: Path) -> N
             b"POST /features?format=octet-stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body) + body
         )
-        time.sleep(7)
-        with pytest.raises(ConnectionResetError):
-            answer(connection)
+        time.sleep(8)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := connection.recv(1 << 20):
+                received += len(chunk)
+    assert 0 < received < 160 * 36864 * 4
     assert server.post("/predict", png()).status_code == 200
 
 
