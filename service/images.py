@@ -123,7 +123,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
     # Again, because a plugin may read the size from elsewhere than the container walk did.
     _check_pixels(*image.size, max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_tiff_extent(image, len(data))
+        _check_tiff_extent(image, len(data), max_pixels)
     image.load()
     if name == "PNG" and _may_lack_rows(image) and not png_is_full(data):
         raise Broken("its pixels end early")
@@ -138,12 +138,21 @@ def _may_lack_rows(image: Image.Image) -> bool:
     return last_row.getbbox(alpha_only=False) is None
 
 
-def _check_tiff_extent(image: TiffImagePlugin.TiffImageFile, size: int) -> None:
-    """Refuses a TIFF whose strips or tiles reach past the end of the file."""
+def _check_tiff_extent(image: TiffImagePlugin.TiffImageFile, size: int, max_pixels: int) -> None:
+    """Refuses a TIFF whose strips or tiles reach past the end of the file, or whose tiles are a bomb.
+
+    The decoder allocates and fills whole tiles, and a small image may announce huge ones.
+    """
+    _check_pixels(_first(image.tag_v2.get(322)), _first(image.tag_v2.get(323)), max_pixels)
     for offsets_tag, counts_tag in ((273, 279), (324, 325)):
         offsets, counts = image.tag_v2.get(offsets_tag, ()), image.tag_v2.get(counts_tag, ())
         if any(offset + count > size for offset, count in zip(_many(offsets), _many(counts), strict=False)):
             raise Broken("pixels are missing at the end")
+
+
+def _first(value: int | tuple[int, ...] | None) -> int:
+    """Returns a tag's value, however the file counts it; 0 if it is not there."""
+    return max(_many(value), default=0) if value is not None else 0
 
 
 def _many(value: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -203,6 +203,16 @@ def test_a_bomb_in_a_text_chunk_is_refused() -> None:
     assert status(plain[:33] + chunk + plain[33:]) == (422, "undecodable")
 
 
+def test_a_small_tiff_with_huge_tiles_is_refused_before_it_is_decoded() -> None:
+    data = zlib.compress(bytes(1000))
+    tags = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 277: 1, 322: 32000, 323: 32000, 324: 0, 325: len(data)}
+    end = 8 + 2 + 12 * len(tags) + 4
+    file = b"II*\x00" + struct.pack("<IH", 8, len(tags))
+    for tag, value in tags.items():
+        file += struct.pack("<HHII", tag, 4, 1, end if tag == 324 else value)
+    assert status(file + bytes(4) + data) == (413, "too-many-pixels")
+
+
 def test_a_short_stream_in_whole_chunks_is_refused() -> None:
     header = struct.pack(">IIBBBBB", 12, 12, 8, 0, 0, 0, 0)
     for stream in (zlib.compress(bytes(13 * 6)), zlib.compress(bytes(range(156)))[:40], b""):
