@@ -168,7 +168,7 @@ class LayerFit:
         for key, value in state.items():
             if key.startswith("adam."):
                 _, index, name = key.split(".")
-                slots.setdefault(int(index), {})[name] = value
+                slots.setdefault(int(index), {})[name] = winners.channels_last(value) if value.ndim == 4 else value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
         step, energy, loss = state["progress"].tolist()
         self.progress = Progress(step=int(step), energy=energy, loss=loss, wins=state["wins"])

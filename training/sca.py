@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from training import winners
 from training.config import LayerConfig
+from training.winners import channels_last
 
 
 class SparseConvAutoencoder(nn.Module):
@@ -33,9 +34,9 @@ class SparseConvAutoencoder(nn.Module):
         self.config = config
         generator = torch.Generator().manual_seed(seed)
         shape = (config.maps, channels, config.kernel, config.kernel)
-        self.encoder = nn.Parameter(torch.randn(shape, generator=generator) * config.init_std)
+        self.encoder = nn.Parameter(channels_last(torch.randn(shape, generator=generator) * config.init_std))
         self.encoder_bias = nn.Parameter(torch.zeros(config.maps))
-        self.decoder = nn.Parameter(torch.randn(shape, generator=generator) * config.init_std)
+        self.decoder = nn.Parameter(channels_last(torch.randn(shape, generator=generator) * config.init_std))
         self.decoder_bias = nn.Parameter(torch.zeros(channels))
 
     @property
@@ -68,6 +69,6 @@ class SparseConvAutoencoder(nn.Module):
 
         Pooling goes before the rectifier: both are monotone, so the result is the same, from fewer numbers.
         """
-        maps = functional.conv2d(x, self.encoder, self.encoder_bias, padding=self.config.kernel // 2)
+        maps = functional.conv2d(channels_last(x), self.encoder, self.encoder_bias, padding=self.config.kernel // 2)
         pool = self.config.pool_width
         return functional.max_pool2d(maps, pool, self.config.pool_stride, padding=pool // 2).relu_()
