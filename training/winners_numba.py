@@ -62,7 +62,7 @@ def _paint(canvas: Floats, values: Floats, positions: Ints, decoder: Floats, wid
             for image in range(part * count // parts, (part + 1) * count // parts):
                 for m in range(begin, min(begin + block, maps)):
                     value = values[image, m]
-                    if value > 0:
+                    if value != 0:  # a NaN goes on to the loss, which is watched
                         top = positions[image, m] // width
                         left = positions[image, m] % width * channels
                         for u in range(kernel):
@@ -96,7 +96,7 @@ def _backward(
         for image in range(padded.shape[0]):
             for m in range(begin, end):
                 value = values[image, m]
-                if value > 0:
+                if value != 0:  # a NaN goes on to the loss, which is watched
                     top = positions[image, m] // width
                     left = positions[image, m] % width * channels
                     slope = np.float32(0)
