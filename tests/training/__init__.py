@@ -1,0 +1,1 @@
+"""Tests of the training half, one module each."""
