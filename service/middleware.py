@@ -12,7 +12,7 @@ from service.errors import Draining, Internal, ServiceError, Unauthorized
 from service.metrics import Metrics
 from service.problems import problem
 from service.state import Service
-from service.trace import Trace, start_trace
+from service.trace import Trace, start_trace, trace_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,16 +92,25 @@ class Gate:
         self._keys = [_digest(key.get_secret_value().encode()) for key in service.settings.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request through or raises."""
-        if scope["type"] == "http" and not _is_open(scope["path"]):
-            if self._keys and not self._has_key(scope["headers"]):
-                raise Unauthorized(
-                    "This server needs an API key: send Authorization: Bearer KEY or X-API-Key: KEY.",
-                    headers={"WWW-Authenticate": 'Bearer realm="sca"'},
-                )
-            if self._service.draining:
-                raise Draining("The server is shutting down.", headers={"Connection": "close", "Retry-After": "1"})
-        await self._app(scope, receive, send)
+        """Lets a request through, or answers in its place."""
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            # Answered here and not raised, so that the CORS layer around this one adds its headers.
+            await problem(refusal, trace_of(scope))(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ServiceError | None:
+        if _is_open(scope["path"]):
+            return None
+        if self._keys and not self._has_key(scope["headers"]):
+            return Unauthorized(
+                "This server needs an API key: send Authorization: Bearer KEY or X-API-Key: KEY.",
+                headers={"WWW-Authenticate": 'Bearer realm="sca"'},
+            )
+        if self._service.draining:
+            return Draining("The server is shutting down.", headers={"Connection": "close", "Retry-After": "1"})
+        return None
 
     def _has_key(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         found = False

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, Malformed, ServiceError
+from service.problems import problem
+from service.trace import fresh_trace
 
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
@@ -131,18 +132,14 @@ class HardenedProtocol(HttpToolsProtocol):
         """Answers outside of any request, and closes."""
         if self.transport.is_closing():
             return
-        problem = {
-            "type": f"/errors/{error.code}",
-            "title": error.title,
-            "status": error.status,
-            "detail": error.detail,
-        }
-        body = orjson.dumps(problem | ({} if error.limit is None else {"limit": error.limit}))
+        trace = fresh_trace()
+        answer = problem(error, trace)
         head = (
             f"HTTP/1.1 {error.status} {error.title}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(answer.body)}\r\nx-request-id: {trace.request_id}\r\n"
+            f"server-timing: {trace.server_timing()}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + body)
+        self.transport.write(head.encode() + bytes(answer.body))
         self.transport.close()
 
 

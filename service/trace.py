@@ -43,6 +43,11 @@ def start_trace(scope: Scope) -> Trace:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return Trace(value.decode())
+    return fresh_trace()
+
+
+def fresh_trace() -> Trace:
+    """Makes a trace with an id of its own."""
     return Trace(os.urandom(16).hex())
 
 

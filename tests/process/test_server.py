@@ -135,7 +135,7 @@ def test_what_is_no_http_gets_a_problem(shared: Running, request_bytes: bytes, e
         connection.sendall(request_bytes)
         status, data = answer(connection)
     assert status == expected, data
-    assert b"application/problem+json" in data
+    assert b"application/problem+json" in data and b"x-request-id: " in data and b"server-timing: decode" in data
     assert shared.get("/health/live").status_code == 200
 
 

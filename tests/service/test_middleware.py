@@ -107,5 +107,8 @@ def test_browsers_may_call_only_where_configured(client: TestClient, new_client:
     assert allowed.headers["access-control-allow-origin"] == "https://a.example"
     other = open_client.get("/models", headers={"Origin": "https://b.example", "X-API-Key": "k"})
     assert "access-control-allow-origin" not in other.headers
+    unauthorized = open_client.get("/models", headers=origin)
+    assert unauthorized.status_code == 401
+    assert unauthorized.headers["access-control-allow-origin"] == "https://a.example"
     preflight = open_client.options("/features", headers=origin | {"Access-Control-Request-Method": "POST"})
     assert preflight.status_code == 200
