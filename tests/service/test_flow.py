@@ -227,26 +227,3 @@ def test_who_leaves_while_queued_is_dropped_and_counted(new_client: NewClient, t
     assert metric(client, "sca_batch_images_sum", model=MODEL) == 1
     assert metric(client, "sca_http_requests_total", route="/features", method="POST", code="499") == 1
     assert metric(client, "sca_inflight_images") == 0
-
-
-def test_stereo_models_take_images_in_pairs(tmp_path: Any) -> None:
-    from service.app import create_app
-    from tests.bundles import write_bundle
-    from tests.conftest import ready, settings
-
-    write_bundle(tmp_path, "norb-shallow", color_mode="L", views=2)
-    with TestClient(create_app(settings(tmp_path, default_model="norb-shallow"))) as client:
-        ready(client)
-        files = [("images", png(n, channels=1)) for n in range(4)]
-        whole = client.post("/features", files=files)
-        assert whole.json()["shape"] == [2, 288]
-        assert client.post("/features", files=files[:3]).status_code == 400
-        stacked = np.stack([pixels(2, channels=1), pixels(3, channels=1)], axis=2)[None]
-        stream = __import__("io").BytesIO()
-        np.save(stream, stacked)
-        array = client.post("/features", content=stream.getvalue(), headers={"Content-Type": "application/x-npy"})
-        np.testing.assert_allclose(array.json()["features"][0], whole.json()["features"][1], rtol=1e-5)
-        broken = [*files[:1], ("images", b"no"), *files[2:]]
-        skipped = client.post("/features?on_error=skip", files=broken).json()
-        assert skipped["indices"] == [1] and [error["index"] for error in skipped["errors"]] == [1]
-        np.testing.assert_allclose(skipped["features"][0], whole.json()["features"][1], rtol=1e-5)
