@@ -3,6 +3,7 @@ PYTHON  ?= python3
 COMPOSE ?= docker compose
 DATASET ?= cifar10
 ARGS    ?=
+BENCH   ?= $(patsubst benchmarks/%.py,%,$(shell grep -ls __main__ benchmarks/*.py))
 
 # Two environments, so that serving never installs torch: .venv holds the service, .venv-dev everything.
 SERVE_VENV := .venv
@@ -35,8 +36,7 @@ train: $(DEV_VENV)/.installed ## train a model: DATASET=mnist|cifar10, DATA_DIR=
 	@exec $(DEV) -m training.run --dataset $(DATASET) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(ARGS)
 
 bench: $(DEV_VENV)/.installed ## run every benchmark, or BENCH=name for benchmarks/name.py
-	@for script in $(or $(BENCH:%=benchmarks/%.py),$(sort $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))); do \
-		echo "== $$script"; PYTHONPATH=. $(DEV) "$$script" $(ARGS) || exit 1; done
+	@for name in $(BENCH); do echo "== $$name"; $(DEV) -m benchmarks.$$name $(ARGS) || exit 1; done
 
 up: ## start service, Prometheus and Grafana in containers; returns once they are healthy
 	$(COMPOSE) up --build --detach --wait
