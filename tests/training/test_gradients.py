@@ -112,7 +112,7 @@ def check_gradients(case: Case, backend: Backend) -> Filters:
     return gradients
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases)
 def test_gradients_are_dense_autograds_in_every_shape(case: Case) -> None:
     compiled, plain = (check_gradients(case, backend) for backend in BACKENDS)

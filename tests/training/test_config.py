@@ -1,0 +1,50 @@
+"""Settings: what they refuse, and the paper's networks."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.training.drawn import layer
+from training.config import DEFAULT_PRESETS, PRESETS
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"kernel": 4}, "kernel"),
+        ({"maps": 0}, "maps"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_images": 0}, "batch_images"),
+        ({"pool_width": 0}, "pool_width"),
+        ({"pool_stride": 4}, "pool_stride 4"),
+    ],
+)
+def test_a_layer_that_cannot_be_is_refused_by_name(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        layer(**change)
+
+
+@pytest.mark.parametrize(
+    ("name", "maps", "kernel", "pool", "paper"),
+    [("mnist-shallow", 128, 7, (5, 3), 0.64), ("cifar10-shallow", 512, 9, (5, 4), 72.7)],
+)
+def test_the_presets_are_the_papers_networks(
+    name: str, maps: int, kernel: int, pool: tuple[int, int], paper: float
+) -> None:
+    preset = PRESETS[name]
+    (only,) = preset.layers
+    assert (only.maps, only.kernel, (only.pool_width, only.pool_stride)) == (maps, kernel, pool)
+    assert preset.paper_value == paper and preset.name == name
+
+
+def test_every_data_set_has_a_preset_of_its_own() -> None:
+    for dataset, name in DEFAULT_PRESETS.items():
+        assert PRESETS[name].dataset == dataset
+
+
+def test_a_config_survives_json() -> None:
+    for preset in PRESETS.values():
+        plain = preset.to_json()
+        once = json.loads(json.dumps(plain))
+        assert once == json.loads(json.dumps(once)) and once["layers"][0]["maps"] == preset.layers[0].maps

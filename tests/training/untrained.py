@@ -1,0 +1,40 @@
+"""Networks that nobody trained: all that a graph and a bundle can tell, in milliseconds."""
+
+import numpy as np
+import torch
+
+from tests.training.drawn import LABELS
+from training import whitening
+from training.config import RunConfig
+from training.datasets import Dataset
+from training.export import TrainedModel
+from training.probe import Probe, Trial
+from training.sca import SparseConvAutoencoder
+from training.stack import FeatureExtractor
+
+TRIAL = Trial("svm", 1.0, 0.9, 0.8, 1.2)
+
+
+def extractor(run: RunConfig, data: Dataset, seed: int = 0) -> FeatureExtractor:
+    """A fitted whitening and layers of random filters."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[SparseConvAutoencoder] = []
+    for index, settings in enumerate(run.layers):
+        channels = layers[-1].config.maps if layers else data.train.images.shape[3]
+        layer = SparseConvAutoencoder(settings, channels, seed + index)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+        layers.append(layer)
+    return FeatureExtractor(whitening.fit(data.train.images, run), layers)
+
+
+def model(run: RunConfig, data: Dataset, seed: int = 0) -> TrainedModel:
+    """The same with a random probe on top."""
+    network = extractor(run, data, seed)
+    _, height, width, _ = data.train.images.shape
+    size = int(np.prod(network.shapes(height, width)[-1]))
+    generator = torch.Generator().manual_seed(seed + 1)
+    weights = torch.randn(size, len(LABELS), generator=generator) / size**0.5
+    probe = Probe(weights, torch.randn(len(LABELS), generator=generator), TRIAL, (TRIAL,))
+    return TrainedModel(run, data, network, probe)
