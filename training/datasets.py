@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _load_mnist(data_dir: Path, download: bool) -> Dataset:
             path = _obtain("MNIST", f"{name}.gz", f"{MNIST_URL}{name}.gz", sha256, data_dir, folder, download)
         try:
             data = gzip.decompress(path.read_bytes())
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path} is not a whole gzip file: {error}") from error
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
             raise DataError(f"{path} does not hold the published {name} (MD5 {md5})")
@@ -163,6 +164,10 @@ def parse_cifar10(data: bytes) -> Split:
     return Split(images, records[:, 0].astype(np.int64))
 
 
+def _join(parts: list[Split]) -> Split:
+    return Split(np.concatenate([part.images[:] for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
 def _load_cifar10(data_dir: Path, download: bool) -> Dataset:
     folders = (data_dir, data_dir / "cifar-10-batches-bin")
     folder = next((f for f in folders if all((f / n).exists() for n in CIFAR10_TRAIN + CIFAR10_TEST)), None)
@@ -178,14 +183,18 @@ def _load_cifar10(data_dir: Path, download: bool) -> Dataset:
                 member = tar.extractfile(members[name])
                 assert member is not None  # isfile() above
                 files[name] = member.read()
-    train = parse_cifar10(b"".join(files[name] for name in CIFAR10_TRAIN))
-    test = parse_cifar10(b"".join(files[name] for name in CIFAR10_TEST))
-    if (len(train.images), len(test.images)) != (50_000, 10_000):
-        raise DataError(f"CIFAR-10 has 50,000 + 10,000 images, {data_dir} {len(train.images)} + {len(test.images)}")
+    parts = {}
+    for name, data in files.items():
+        try:
+            parts[name] = parse_cifar10(data)
+        except DataError as error:
+            raise DataError(f"{name} under {data_dir}: {error}") from error
+        if len(parts[name].labels) != 10_000:
+            raise DataError(f"{name} under {data_dir} has {len(parts[name].labels)} images instead of 10,000")
     return Dataset(
         name="cifar10",
-        train=train,
-        test=test,
+        train=_join([parts[name] for name in CIFAR10_TRAIN]),
+        test=_join([parts[name] for name in CIFAR10_TEST]),
         label_names=CIFAR10_LABELS,
         color_mode="RGB",
         license="no licence stated; cite Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
