@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.downloads import DownloadError, fetch
+from training.sources import SUFFIXES, FolderSource, ImageSource, reorder
 
-Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -52,13 +53,18 @@ class DataError(RuntimeError):
 class Split:
     """Images uint8 (N, H, W, C) and their labels int64 (N,), 0 to K - 1."""
 
-    images: Images
+    images: ImageSource
     labels: Labels
 
     def __post_init__(self) -> None:
         """Refuse a split whose halves do not belong together."""
-        if self.images.ndim != 4 or len(self.images) != len(self.labels):
+        if len(self.images.shape) != 4 or len(self.images) != len(self.labels):
             raise DataError(f"images {self.images.shape} do not go with labels {self.labels.shape}")
+
+    def shuffled(self, seed: int) -> "Split":
+        """The same pairs in a random order."""
+        order = np.random.default_rng(seed).permutation(len(self.labels))
+        return Split(reorder(self.images, order), self.labels[order])
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,14 @@ class Dataset:
     label_names: tuple[str, ...]
     color_mode: str
     license: str
+    alpha_background: str = "white"
+    """What transparent pixels of a served image are composed over."""
+    resize_mode: str = "cover"
+    """How a served image of another size is brought to this one's; a photograph must not be squeezed."""
 
 
 def load(name: str, data_dir: Path, download: bool = True) -> Dataset:
-    """Read a data set from its official files, fetching those that are missing.
+    """Read a published data set from its official files, fetching those that are missing.
 
     Args:
         name: a key of `DATASETS`.
@@ -146,6 +156,8 @@ def _load_mnist(data_dir: Path, download: bool) -> Dataset:
         label_names=tuple("0123456789"),
         color_mode="L",
         license="CC BY-SA 3.0 (Yann LeCun, Corinna Cortes)",
+        alpha_background="black",
+        resize_mode="contain",  # a digit must not lose its ends
     )
 
 
@@ -199,6 +211,44 @@ def _load_cifar10(data_dir: Path, download: bool) -> Dataset:
         color_mode="RGB",
         license="no licence stated; cite Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
     )
+
+
+def load_folder(name: str, data_dir: Path, size: int, color_mode: str) -> Dataset:
+    """A data set of your own: image files under `train/<label>/` and `test/<label>/`, decoded when they are needed.
+
+    Args:
+        name: what to call it.
+        data_dir: the folder that holds `train` and `test`.
+        size: height and width to bring the images to, in pixels.
+        color_mode: `L` or `RGB`.
+
+    Raises:
+        DataError: a folder or its images are missing, or the two splits have other labels.
+    """
+    names = _labels_under(data_dir / "train")
+    if names != _labels_under(data_dir / "test"):
+        raise DataError(f"{data_dir}: train and test do not hold the same label folders")
+    train, test = (_folder_split(data_dir / split, names, size, color_mode) for split in ("train", "test"))
+    return Dataset(name, train, test, label_names=names, color_mode=color_mode, license="unknown")
+
+
+def _labels_under(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
+    if len(names) < 2:
+        raise DataError(f"{folder} does not hold a folder of images for each of at least two labels")
+    return names
+
+
+def _folder_split(folder: Path, names: tuple[str, ...], size: int, color_mode: str) -> Split:
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        files = sorted(entry.path for entry in os.scandir(folder / name) if Path(entry.name).suffix.lower() in SUFFIXES)
+        if not files:
+            raise DataError(f"{folder / name} holds no images")
+        paths += files
+        labels += [label] * len(files)
+    return Split(FolderSource(paths, size, color_mode), np.array(labels, np.int64))
 
 
 DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {"mnist": _load_mnist, "cifar10": _load_cifar10}

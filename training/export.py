@@ -58,7 +58,6 @@ class TrainedModel:
     def facts(self) -> dict[str, Any]:
         """What both the manifest and the graph's metadata say."""
         height, width = self.size
-        digits = self.dataset.color_mode == "L"
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
@@ -69,9 +68,8 @@ class TrainedModel:
                 "channels": self.dataset.train.images.shape[3],
                 "color_mode": self.dataset.color_mode,
                 "views": 1,
-                "alpha_background": "black" if digits else "white",
-                # a digit must not lose its ends; a photograph must not be squeezed
-                "resize": {"mode": "contain" if digits else "cover", "filter": "bicubic", "background": 0},
+                "alpha_background": self.dataset.alpha_background,
+                "resize": {"mode": self.dataset.resize_mode, "filter": "bicubic", "background": 0},
             },
             "labels": list(self.dataset.label_names),
             "feature_dim": self.probe.weights.shape[0],
@@ -127,7 +125,7 @@ def build_checked(model: TrainedModel, version: str) -> bytes:
     """
     data = graph.build(model.extractor, model.probe, *model.size, {**model.facts(), "version": version})
     run = OnnxModel(data, torch.get_num_threads())
-    images = model.dataset.train.images[: 4 * GOLDEN_IMAGES]
+    images = np.array(model.dataset.train.images[: 4 * GOLDEN_IMAGES])
     expected = torch_outputs(model, images)
     for part in (images, images[:1]):
         for name, got, wanted in zip(("features", "logits"), run(part), expected, strict=True):
@@ -175,7 +173,7 @@ def write_bundle(
     partial = target.with_name(f".{version}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    images = model.dataset.train.images[:GOLDEN_IMAGES]
+    images = np.array(model.dataset.train.images[:GOLDEN_IMAGES])
     features, logits = torch_outputs(model, images)
     (partial / "model.onnx").write_bytes(onnx_bytes)
     checkpoints.save(partial / "filters.npz", _filters(model))

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training import checkpoints, winners
+from training import checkpoints, parallel, winners
 from training.journal import Journal
 from training.sca import SparseConvAutoencoder
+from training.sources import ImageSource, prefetch
 
 CHECKPOINT_SECONDS = 30.0
 LOG_STEPS = 50
@@ -50,6 +51,9 @@ class Progress:
 class LayerFit:
     """Train one layer on all images, resuming from its checkpoint.
 
+    In a job of several processes each takes its part of every batch, and gradients are averaged over the whole batch:
+    the weights are those of one process, up to the order of additions.
+
     Attributes:
         layer: the layer; its parameters are changed in place.
         images: uint8 (N, H, W, C), every one of them seen once an epoch.
@@ -60,7 +64,7 @@ class LayerFit:
     """
 
     layer: SparseConvAutoencoder
-    images: npt.NDArray[np.uint8]
+    images: ImageSource
     prepare: Callable[[Tensor], Tensor]
     checkpoint: Path
     journal: Journal
@@ -71,6 +75,8 @@ class LayerFit:
         """Set the optimiser up, then take over a checkpoint's state if there is one."""
         config = self.layer.config
         self.batch = min(config.batch_images, len(self.images))
+        if self.batch < parallel.world():
+            raise ValueError(f"a batch of {self.batch} images cannot be shared by {parallel.world()} processes")
         self.steps_per_epoch = len(self.images) // self.batch
         self.total_steps = config.epochs * self.steps_per_epoch
         self.optimiser = torch.optim.Adam(self.layer.parameters(), lr=config.learning_rate)
@@ -84,12 +90,18 @@ class LayerFit:
         Raises:
             DivergedError: the loss left the finite numbers; the last checkpoint is from before.
         """
-        self.layer.gradients()
         saved = time.monotonic()
         start = self.progress.step * self.batch
-        with tqdm(total=self.total_steps * self.batch, initial=start, unit="img", desc="layer", smoothing=0.1) as bar:
-            for batch in self._batches():
-                loss = self._step(batch)
+        with tqdm(
+            total=self.total_steps * self.batch,
+            initial=start,
+            unit="img",
+            desc=self.journal.prefix.rstrip("/") or "layer",
+            smoothing=0.1,
+            disable=not parallel.is_first(),
+        ) as bar:
+            for batch in prefetch(self.images, self._batches()):
+                loss = self._step(torch.from_numpy(batch))
                 bar.update(self.batch)
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
                 if self.progress.step % self.steps_per_epoch == 0:
@@ -99,25 +111,31 @@ class LayerFit:
                     saved = time.monotonic()
         self._save()
 
-    def _batches(self) -> Iterator[Tensor]:
-        """The rest of the images' order; each epoch's order depends on seed and epoch only."""
-        while self.progress.step < self.total_steps:
-            epoch, first = divmod(self.progress.step, self.steps_per_epoch)
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+    def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
+        """This process's part of each batch still to come; an epoch's order depends on seed and epoch only."""
+        epoch, first = divmod(self.progress.step, self.steps_per_epoch)
+        for number in range(epoch, self.layer.config.epochs):
+            order = np.random.default_rng((self.seed, number)).permutation(len(self.images))
             for i in range(first, self.steps_per_epoch):
-                yield torch.from_numpy(self.images[order[i * self.batch : (i + 1) * self.batch]])
+                start, stop = parallel.share(i * self.batch, (i + 1) * self.batch)
+                yield order[start:stop]
+            first = 0
 
     def _step(self, batch: Tensor) -> float:
         """One gradient step; returns the loss as a share of the images' energy."""
         x = self.prepare(batch)
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
-        loss, code = winners.step(x, self.layer.filters(), self.layer.gradients())
+        gradients = self.layer.gradients()
+        loss, code = winners.step(x, self.layer.filters(), gradients)
+        energy, error = float(x.square().sum()), float(loss) * len(x)
+        wins = (code.values > 0).sum(0)
+        if parallel.world() > 1:
+            energy, error, wins = self._average(gradients, len(x), energy, error, wins)
         self.optimiser.step()
         progress = self.progress
         progress.step += 1
-        progress.wins += (code.values > 0).sum(0)
-        energy, error = float(x.square().sum()), float(loss) * len(x)
+        progress.wins += wins
         if not math.isfinite(error):
             raise DivergedError(f"loss is {error} at step {progress.step}: lower the learning rate")
         progress.energy += energy
@@ -127,6 +145,21 @@ class LayerFit:
                 progress.step, {"loss/step": error / energy, "learning_rate": self.optimiser.param_groups[0]["lr"]}
             )
         return error / energy
+
+    def _average(
+        self, gradients: winners.Filters, images: int, energy: float, error: float, wins: Tensor
+    ) -> tuple[float, float, Tensor]:
+        """Gradients over the whole batch, in place, and the batch's sums: one exchange for all of them."""
+        tensors = gradients.tensors()
+        share = images / self.batch
+        # float64 keeps the counts whole and makes the sum depend less on the number of processes
+        parts = [torch.tensor([energy, error], dtype=torch.float64), wins.double()]
+        parts += [tensor.flatten().double() * share for tensor in tensors]
+        packed = parallel.sum_(torch.cat(parts))
+        sums, *flat = torch.split(packed, [len(part) for part in parts])
+        for tensor, values in zip(tensors, flat[1:], strict=True):
+            tensor.copy_(values.view(tensor.shape))
+        return float(sums[0]), float(sums[1]), flat[0].long()
 
     def _learning_rate(self) -> float:
         """Linear rise over the warm-up, linear fall to zero over the run."""
@@ -154,6 +187,8 @@ class LayerFit:
         progress.clear()
 
     def _save(self) -> None:
+        if not parallel.is_first():
+            return
         state = {f"layer.{k}": v for k, v in self.layer.state_dict().items()}
         for index, slot in self.optimiser.state_dict()["state"].items():
             state.update({f"adam.{index}.{k}": v for k, v in slot.items()})

@@ -1,6 +1,7 @@
 """Scalars, events and pictures of a run in; a JSON-lines log and TensorBoard files out."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,23 +11,30 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from training import parallel
+
 
 class Journal:
     """The log of one run: one JSON object a line in `log.jsonl`, and the same in TensorBoard's format.
+
+    Of a job's processes only the first writes; to the others it is silent.
 
     Args:
         folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a run needs it
-
+        self.prefix = ""
+        """Put before each scalar's name, for example `layer1/`."""
+        self.silent = not parallel.is_first()
+        if self.silent:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "log.jsonl"
         self._file = self._path.open("a", buffering=1, encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a run needs it
+
         self._board = SummaryWriter(folder / "tensorboard")
-        self.prefix = ""
-        """Put before each scalar's name, for example `layer1/`."""
 
     def __enter__(self) -> Self:
         """Use as a context, so that nothing logged is lost."""
@@ -36,28 +44,37 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Flush and close."""
+        if self.silent:
+            return
         self._file.close()
         self._board.close()
 
     def event(self, event: str, **fields: Any) -> None:
         """Log that something happened."""
+        if self.silent:
+            return
         record = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **fields}
         self._file.write(json.dumps(record) + "\n")
 
     def warn(self, message: str) -> None:
         """Log a warning and show it above the progress bar."""
         self.event("warning", message=message)
-        tqdm.write(f"warning: {message}")
+        if not self.silent:
+            tqdm.write(f"warning: {message}", file=sys.stderr)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Log numbers of one step."""
         self.event("scalars", step=step, **{self.prefix + name: value for name, value in values.items()})
+        if self.silent:
+            return
         for name, value in values.items():
             self._board.add_scalar(self.prefix + name, value, step)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values logged under a name, also by earlier attempts; a step logged twice counts once."""
         points: dict[int, float] = {}
+        if self.silent:
+            return [], []
         for line in self._path.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             if record["event"] == "scalars" and name in record:
@@ -67,4 +84,6 @@ class Journal:
 
     def picture(self, name: str, pixels: npt.NDArray[np.uint8]) -> None:
         """Log a picture, uint8 (H, W, 3)."""
+        if self.silent:
+            return
         self._board.add_image(name, cast(Any, pixels), dataformats="HWC")

@@ -1,8 +1,6 @@
 """A config and a data set in, a bundle out: the stages in order, each kept on disk so that a run can be resumed."""
 
 import json
-import platform
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,20 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from training import checkpoints, figures, whitening
+from training import checkpoints, figures, parallel, reporting, whitening
 from training.card import write_card
 from training.config import RunConfig
-from training.datasets import Dataset, Split
+from training.datasets import Dataset
 from training.export import OnnxModel, TrainedModel, build_checked, next_version, write_bundle
 from training.extraction import extract
 from training.fit import LayerFit
 from training.journal import Journal
-from training.probe import Probe, ProbeFit, Trial
+from training.probe import Probe, ProbeFit, Trial, validation_start
 from training.sca import SparseConvAutoencoder
 from training.stack import FeatureExtractor
 from training.whitening import Preprocessing
-
-TEST_BATCH = 100
 
 
 class ConfigError(RuntimeError):
@@ -75,9 +71,8 @@ class Pipeline:
         self.config, self.dataset, self.folder = config, dataset, folder
         self.models_dir, self.command, self.version = models_dir, command, version
         self._claim()
-        order = np.random.default_rng(config.seed).permutation(len(dataset.train.images))
         # the probe validates on the last rows; shuffled once, here, they are a random sample
-        self.train = Split(dataset.train.images[order], dataset.train.labels[order])
+        self.train = dataset.train.shuffled(config.seed)
         self.stages: dict[str, float] = self._read("stages.json", {})
 
     def run(self) -> Summary:
@@ -96,8 +91,9 @@ class Pipeline:
             model = TrainedModel(self.config, self.dataset, extractor, probe)
             with self._timed("export"):
                 bundle = self._export(model)
+            parallel.wait()
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-        checkpoints.write_json(self.folder / "summary.json", {"bundle": str(bundle), "manifest": manifest})
+        self._write("summary.json", {"bundle": str(bundle), "manifest": manifest})
         return Summary(bundle, manifest, dict(self.stages))
 
     def _claim(self) -> None:
@@ -106,7 +102,11 @@ class Pipeline:
         if self._read("config.json", config) != config:
             raise ConfigError(f"{path} is of a run with other settings: give --fresh to drop it, or another --runs-dir")
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoints.write_json(path, config)
+        self._write("config.json", config)
+
+    def _write(self, name: str, content: Any) -> None:
+        if parallel.is_first():
+            checkpoints.write_json(self.folder / name, content)
 
     def _read(self, name: str, default: Any) -> Any:
         path = self.folder / name
@@ -120,14 +120,23 @@ class Pipeline:
             yield
         finally:
             self.stages[stage] = before + time.monotonic() - started
-            checkpoints.write_json(self.folder / "stages.json", self.stages)
+            self._write("stages.json", self.stages)
 
     def _preprocessing(self) -> Preprocessing:
         path = self.folder / "whitening.npz"
-        if not path.exists():
-            checkpoints.save(path, whitening.fit(self.train.images, self.config).state_dict())
+        if not self._have(path):
+            fitted = whitening.fit(self.train.images, self.config)
+            if parallel.is_first():
+                checkpoints.save(path, fitted.state_dict())
+            parallel.wait()
         # also the first time: what is read back is what a resumed run will use
         return whitening.restore(checkpoints.load(path), self.config)
+
+    def _have(self, path: Path) -> bool:
+        """Whether a stage's result is there; asked by all processes before any of them writes it."""
+        there = path.exists()
+        parallel.wait()
+        return there
 
     def _layer(
         self, index: int, preprocessing: Preprocessing, below: list[SparseConvAutoencoder]
@@ -141,7 +150,8 @@ class Pipeline:
             layer, self.train.images, prepare, self.folder / f"layer{index}.npz", self.journal, self.config.seed
         )
         fit.run()
-        self._layer_figures(index, FeatureExtractor(preprocessing, [*below, layer]))
+        if parallel.is_first():
+            self._layer_figures(index, FeatureExtractor(preprocessing, [*below, layer]))
         return layer
 
     def _layer_figures(self, index: int, extractor: FeatureExtractor) -> None:
@@ -160,71 +170,47 @@ class Pipeline:
 
     def _probe(self, extractor: FeatureExtractor) -> Probe:
         path = self.folder / "probe.npz"
-        if not path.exists():
+        if not self._have(path):
             self.journal.prefix = ""
-            features = extract(extractor, self.train.images, self.folder / "features.f16", "features")
-            labels = torch.from_numpy(self.train.labels)
-            classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps
-            probe = ProbeFit(features, labels, classes, maps, self.config.probe, self.journal).run()
+            probe = self._fit_probe(extractor)
             trials = [asdict(trial) for trial in probe.trials]
-            checkpoints.write_json(self.folder / "trials.json", {"chosen": asdict(probe.chosen), "trials": trials})
-            checkpoints.save(path, {"weights": probe.weights, "bias": probe.bias})
-            (self.folder / "features.f16").unlink(missing_ok=True)
+            self._write("trials.json", {"chosen": asdict(probe.chosen), "trials": trials})
+            if parallel.is_first():
+                checkpoints.save(path, {"weights": probe.weights, "bias": probe.bias})
+            parallel.wait()
         arrays, trials = checkpoints.load(path), self._read("trials.json", None)
         return Probe(
             arrays["weights"], arrays["bias"], Trial(**trials["chosen"]), tuple(Trial(**t) for t in trials["trials"])
         )
 
+    def _fit_probe(self, extractor: FeatureExtractor) -> Probe:
+        """Extract this process's share of the features and fit on all processes' shares."""
+        count = len(self.train.labels)
+        middle = validation_start(count, self.config.probe)
+        ranges = [parallel.share(0, middle), parallel.share(middle, count)]
+        rows = np.concatenate([np.arange(*bounds) for bounds in ranges])
+        spill = self.folder / f"features-{parallel.rank()}.f16"
+        try:
+            features = extract(extractor, self.train.images, ranges, spill, "features")
+            labels = torch.from_numpy(self.train.labels[rows])
+            fitted = ranges[0][1] - ranges[0][0]
+            classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps
+            return ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted).run()
+        finally:
+            spill.unlink(missing_ok=True)
+
     def _export(self, model: TrainedModel) -> Path:
         version = self.version or self._read("version.json", None) or next_version(self.models_dir, self.config.name)
-        checkpoints.write_json(self.folder / "version.json", version)
+        if not parallel.is_first():
+            return self.models_dir / self.config.name / version
+        self._write("version.json", version)
         onnx_bytes = build_checked(model, version)
-        report = self._report(OnnxModel(onnx_bytes, torch.get_num_threads()))
+        report = reporting.report(
+            model, OnnxModel(onnx_bytes, torch.get_num_threads()), self.command, self.stages, self._dead_maps()
+        )
         return write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report)
 
-    def _report(self, run: OnnxModel) -> dict[str, Any]:
-        """Read the test set, once, through the graph that is served."""
-        test = self.dataset.test
-        predicted = [run(test.images[i : i + TEST_BATCH])[1].argmax(1) for i in range(0, len(test.images), TEST_BATCH)]
-        right = int((np.concatenate(predicted) == test.labels).sum())
-        accuracy = 100 * right / len(test.labels)
-        metric = self.config.metric
-        conditions = (
-            f"Measured once, on all {len(test.labels):,} test images, with the exported graph; one run, "
-            f"seed {self.config.seed}; the test set chose nothing."
-        )
-        return {
-            "accuracy": {
-                "metric": metric,
-                "value": round(accuracy if metric == "accuracy" else 100 - accuracy, 4),
-                "unit": "%",
-                "paper": self.config.paper_value,
-                "split": "test",
-                "images": len(test.labels),
-                "conditions": conditions,
-            },
-            "data_license": self.dataset.license,
-            "training": self._training_facts(),
-        }
-
-    def _training_facts(self) -> dict[str, Any]:
-        dead = self.journal.series(f"layer{len(self.config.layers)}/maps/dead")[1]
-        return {
-            "seed": self.config.seed,
-            "command": self.command,
-            "config": self.config.to_json(),
-            "seconds": round(sum(self.stages.values()), 1),
-            "stages_seconds": {stage: round(seconds, 1) for stage, seconds in self.stages.items()},
-            "hardware": f"{torch.get_num_threads()} threads of {_processor()}",
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "dead_maps": int(dead[-1]) if dead else 0,
-        }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+    def _dead_maps(self) -> int:
+        """Maps of all layers that won nothing in their last epoch."""
+        series = [self.journal.series(f"layer{i}/maps/dead")[1] for i in range(1, len(self.config.layers) + 1)]
+        return int(sum(values[-1] for values in series if values))

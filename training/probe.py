@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training import parallel
 from training.config import ProbeConfig
+from training.features import Features, part
 from training.journal import Journal
+from training.losses import LOSSES
 from training.scaling import DesignMatrix, Scaling
-from training.solver import LOSSES, Sketch, minimise
+from training.solver import Sketch, minimise
 
 
 @dataclass(frozen=True)
@@ -65,33 +68,48 @@ def temperature_of(scores: Tensor, labels: Tensor) -> float:
 
 
 def _accuracy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Share of right answers for each strength, (S,), from scores (N, S, K)."""
-    return (scores.argmax(2) == labels[:, None]).float().mean(0)
+    """Share of right answers of all processes for each strength, (S,), from this one's scores (N, S, K)."""
+    right = (scores.argmax(2) == labels[:, None]).double().sum(0)
+    return parallel.sum_(right) / parallel.total(len(labels))
+
+
+def validation_start(images: int, config: ProbeConfig) -> int:
+    """Number of the first image that validates; those before it fit."""
+    return images - round(images * config.validation_fraction)
 
 
 class ProbeFit:
     """Chooses and fits a probe.
 
     Args:
-        features: (N, D) float16 or float32, in random order: the last rows validate.
+        features: (N, D), in random order: the last rows validate. Of a job with several processes, this one's rows.
         labels: (N,) int64.
         classes: K.
         maps: maps that the features come from, equally many each.
         config: what to try.
         journal: where the curves go.
+        fitted: rows before the validating ones; by default what `config.validation_fraction` leaves.
     """
 
     def __init__(
-        self, features: Tensor, labels: Tensor, classes: int, maps: int, config: ProbeConfig, journal: Journal
+        self,
+        features: Features,
+        labels: Tensor,
+        classes: int,
+        maps: int,
+        config: ProbeConfig,
+        journal: Journal,
+        fitted: int | None = None,
     ) -> None:
         self.features, self.labels, self.classes, self.maps = features, labels, classes, maps
         self.config, self.journal = config, journal
+        self.fitted = validation_start(len(features), config) if fitted is None else fitted
 
     def run(self) -> Probe:
         """Try every loss and strength on the split, then fit the best of them to all rows."""
-        fitted = len(self.features) - round(len(self.features) * self.config.validation_fraction)
-        matrix = DesignMatrix(self.features[:fitted], Scaling.fit(self.features[:fitted], self.maps))
-        held_out = DesignMatrix(self.features[fitted:], matrix.scaling)
+        fitting = part(self.features, 0, self.fitted)
+        matrix = DesignMatrix(fitting, Scaling.fit(fitting, self.maps))
+        held_out = DesignMatrix(part(self.features, self.fitted, len(self.features)), matrix.scaling)
         sketch = Sketch.of(matrix)
         trials: list[Trial] = []
         for loss in self.config.losses:
@@ -112,6 +130,7 @@ class ProbeFit:
             m.times(weights.flatten(1)).view(m.rows, len(strengths), self.classes) for m in (matrix, held_out)
         )
         accuracies = zip(_accuracy(fitted_scores, train).tolist(), _accuracy(scores, held).tolist(), strict=True)
+        scores, held = parallel.concatenate(scores), parallel.concatenate(held)
         for index, (strength, (train_accuracy, accuracy)) in enumerate(zip(strengths, accuracies, strict=True)):
             trial = Trial(loss, strength, train_accuracy, accuracy, temperature_of(scores[:, index], held))
             self.journal.event("trial", **trial.__dict__)
@@ -132,7 +151,8 @@ class ProbeFit:
 
     @contextmanager
     def _bar(self, name: str, labels: Tensor) -> Iterator["_Watch"]:
-        with tqdm(total=self.config.max_iterations, unit="it", desc=name) as bar:
+        hidden = not parallel.is_first()
+        with tqdm(total=self.config.max_iterations, unit="it", desc=name, disable=hidden) as bar:
             yield _Watch(bar, labels, self.journal, name)
 
 

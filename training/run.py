@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from training import parallel
 from training.config import DEFAULT_PRESETS, PRESETS, RunConfig
-from training.datasets import DataError, load
+from training.datasets import DataError, Dataset, load, load_folder
 from training.export import ParityError
 from training.fit import DivergedError
 from training.pipeline import ConfigError, Pipeline, Summary
@@ -26,6 +27,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", choices=sorted(DEFAULT_PRESETS), help="train the shallow network of this data set")
     what.add_argument("--preset", choices=sorted(PRESETS), help="train one of the paper's networks")
+    what.add_argument("--folder", type=Path, help="train on your own images: train/<label>/* and test/<label>/*")
+    parser.add_argument("--name", default="custom-shallow", help="of the bundle, with --folder (%(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=32, help="pixels to bring the images to, with --folder (%(default)s)"
+    )
+    parser.add_argument("--color-mode", choices=("RGB", "L"), default="RGB", help="with --folder (%(default)s)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="official files, kept here (%(default)s)")
     parser.add_argument("--no-download", action="store_true", help="fail instead of downloading missing files")
     parser.add_argument("--models-dir", type=Path, default=Path("models"), help="where the bundle goes (%(default)s)")
@@ -42,7 +49,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def config_of(options: argparse.Namespace) -> RunConfig:
     """The preset with the command line's changes."""
-    config = PRESETS[options.preset or DEFAULT_PRESETS[options.dataset]]
+    if options.folder:
+        base = PRESETS["cifar10-shallow"]
+        config = dataclasses.replace(base, name=options.name, dataset=options.folder.resolve().name, paper_value=None)
+    else:
+        config = PRESETS[options.preset or DEFAULT_PRESETS[options.dataset]]
     layers = list(config.layers)
     if options.epochs:
         layers = [dataclasses.replace(layer, epochs=options.epochs) for layer in layers]
@@ -51,6 +62,15 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     return dataclasses.replace(
         config, layers=tuple(layers), seed=options.seed, whitening=options.whitening or config.whitening
     )
+
+
+def load_dataset(config: RunConfig, options: argparse.Namespace) -> Dataset:
+    """The images to train on; of a job's processes the first downloads what is missing, for all."""
+    if options.folder:
+        return load_folder(config.dataset, options.folder, options.size, options.color_mode)
+    dataset = load(config.dataset, options.data_dir, not options.no_download) if parallel.is_first() else None
+    parallel.wait()
+    return dataset or load(config.dataset, options.data_dir, download=False)
 
 
 def _report(summary: Summary) -> None:
@@ -70,14 +90,20 @@ def _report(summary: Summary) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run it; returns the exit status: 0, or 1 with one line on what is wrong."""
     options = parse(arguments)
+    with parallel.job():
+        return run(options, sys.argv[1:] if arguments is None else arguments)
+
+
+def run(options: argparse.Namespace, arguments: list[str]) -> int:
+    """See `main`."""
     torch.set_num_threads(options.threads or torch.get_num_threads())
     config = config_of(options)
     folder = options.runs_dir / f"{config.name}-seed{config.seed}"
-    if options.fresh:
+    if options.fresh and parallel.is_first():
         shutil.rmtree(folder, ignore_errors=True)
-    command = "python -m training.run " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    command = "python -m training.run " + shlex.join(arguments)
     try:
-        dataset = load(config.dataset, options.data_dir, download=not options.no_download)
+        dataset = load_dataset(config, options)
         summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version).run()
     except (DataError, ConfigError, DivergedError, ParityError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -85,7 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from the checkpoints in {folder}", file=sys.stderr)
         return 130
-    _report(summary)
+    if parallel.is_first():
+        _report(summary)
     return 0
 
 

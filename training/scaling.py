@@ -1,13 +1,12 @@
-"""Stored float16 features in; the probe's view of them, standardised, as two matrix products out."""
+"""Stored features in; the probe's view of them, standardised, as two matrix products out."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-ROWS = 256
-"""Images converted to float32 at a time, so that the block is still in cache when it is multiplied."""
+from training import parallel
+from training.features import Features, blocks
 
 
 @dataclass(frozen=True)
@@ -26,46 +25,38 @@ class Scaling:
     scale: Tensor
 
     @classmethod
-    def fit(cls, features: Tensor, maps: int) -> "Scaling":
-        """Measure features (N, D) of which each map owns D / maps consecutive ones."""
-        total = torch.zeros(features.shape[1], dtype=torch.float64)
-        squares = torch.zeros(features.shape[1], dtype=torch.float64)
+    def fit(cls, features: Features, maps: int) -> "Scaling":
+        """Measure features (N, D) of which each map owns D / maps consecutive ones; N over all processes."""
+        sums = torch.zeros(2, features.shape[1], dtype=torch.float64)
         for _, _, block in blocks(features):
-            total += block.sum(0)
-            squares += block.square().sum(0)
-        mean = total / len(features)
-        variance = (squares / len(features) - mean.square()).clamp(min=0).view(maps, -1).mean(1)
+            sums[0] += block.sum(0)
+            sums[1] += block.square().sum(0)
+        mean, square = parallel.sum_(sums) / parallel.total(len(features))
+        variance = (square - mean.square()).clamp(min=0).view(maps, -1).mean(1)
         # a map that never changes carries nothing: leave it at zero instead of dividing by zero
         scale = torch.where(variance > 1e-12, variance.clamp(min=1e-12).rsqrt(), 0.0)
         return cls(mean.float(), scale.repeat_interleave(features.shape[1] // maps).float())
 
 
-def blocks(features: Tensor, rows: int = ROWS) -> Iterator[tuple[int, int, Tensor]]:
-    """Features (N, D) of any float type as float32 blocks (start, stop, (stop - start, D)); the block is reused."""
-    buffer = torch.empty(min(rows, len(features)), features.shape[1])
-    for start in range(0, len(features), rows):
-        part = features[start : start + rows]
-        block = buffer[: len(part)]
-        block.copy_(part)
-        yield start, start + len(part), block
-
-
 class DesignMatrix:
     """The standardised features with a column of ones, never stored: N rows of D + 1 numbers.
 
+    Its rows may be spread over the processes of a job: each holds some, and products over rows are sums over all.
+
     Args:
-        features: (N, D) float16 or float32.
+        features: (N, D), this process's rows.
         scaling: what standardises them.
     """
 
-    def __init__(self, features: Tensor, scaling: Scaling) -> None:
+    def __init__(self, features: Features, scaling: Scaling) -> None:
         self.features = features
         self.scaling = scaling
         self.rows = len(features)
+        self.total_rows = parallel.total(self.rows)
         self.columns = features.shape[1] + 1
 
     def times(self, weights: Tensor) -> Tensor:
-        """Product with weights (D + 1, J), the last row for the ones: (N, J) float32."""
+        """Product with weights (D + 1, J), the last row for the ones: this process's (N, J) float32."""
         raw, offset = self.fold(weights)
         out = torch.empty(self.rows, weights.shape[1])
         for start, stop, block in blocks(self.features):
@@ -73,13 +64,14 @@ class DesignMatrix:
         return out.add_(offset)
 
     def transposed_times(self, values: Tensor) -> Tensor:
-        """Product of the transpose with values (N, J): (D + 1, J) float32."""
-        out = torch.zeros(self.columns - 1, values.shape[1])
+        """Product of the transpose with this process's values (N, J): (D + 1, J) float32, summed over all processes."""
+        out = torch.zeros(self.columns, values.shape[1])
         for start, stop, block in blocks(self.features):
-            out.addmm_(block.T, values[start:stop])
-        total = values.sum(0)
-        out.addr_(self.scaling.mean, total, alpha=-1.0).mul_(self.scaling.scale[:, None])
-        return torch.cat([out, total[None]])
+            out[:-1].addmm_(block.T, values[start:stop])
+        out[-1] = values.sum(0)
+        parallel.sum_(out)
+        out[:-1].addr_(self.scaling.mean, out[-1].clone(), alpha=-1.0).mul_(self.scaling.scale[:, None])
+        return out
 
     def fold(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (D + 1, J) on standardised features as weights (D, J) and offset (J,) on raw ones."""

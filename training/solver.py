@@ -6,7 +6,6 @@ a few strong directions, which make the problem ill-conditioned: a randomised Ny
 pass, preconditions them away.
 """
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,85 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.losses import Loss
 from training.scaling import DesignMatrix
 
 HISTORY = 10
 SKETCH = 256
 LINE_SEARCH_STEPS = 10
-
-
-class Loss(ABC):
-    """A mean loss over N images of scores (N, S, K): S strengths, K classes. Everything it returns is per strength.
-
-    Args:
-        labels: (N,) int64.
-        classes: K.
-        curvature: an upper estimate of the mean second derivative, to scale the preconditioner.
-    """
-
-    curvature: float
-
-    def __init__(self, labels: Tensor, classes: int) -> None:
-        self.labels = labels
-        self.classes = classes
-        self.count = len(labels)
-
-    @abstractmethod
-    def value_and_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (S,), and its derivative by the scores (N, S, K)."""
-
-    @abstractmethod
-    def along(self, scores: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """First and second derivative (S,) at `scores` along `direction`, both (N, S, K)."""
-
-
-class SquaredHinge(Loss):
-    """One class against all: sum over classes of max(0, 1 - t s)^2, t = +-1 (the L2-SVM)."""
-
-    curvature = 1.0
-
-    def __init__(self, labels: Tensor, classes: int) -> None:
-        super().__init__(labels, classes)
-        self.signs = torch.full((self.count, 1, classes), -1.0)
-        self.signs[torch.arange(self.count), 0, labels] = 1.0
-
-    def value_and_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Loss`."""
-        short = (1 - self.signs * scores).clamp_(min=0)
-        return short.square().sum((0, 2)) / self.count, short * self.signs * (-2 / self.count)
-
-    def along(self, scores: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Loss`."""
-        short = (1 - self.signs * scores).clamp_(min=0)
-        first = (short * self.signs * direction).sum((0, 2)) * (-2 / self.count)
-        second = (direction.square() * (short > 0)).sum((0, 2)) * (2 / self.count)
-        return first, second
-
-
-class Logistic(Loss):
-    """Multinomial logistic regression: -log softmax(s)[label]."""
-
-    curvature = 0.1
-
-    def value_and_slope(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Loss`."""
-        logs = scores.log_softmax(2)
-        rows = torch.arange(self.count)
-        value = -logs[rows, :, self.labels].sum(0) / self.count
-        slope = logs.exp_()
-        slope[rows, :, self.labels] -= 1
-        return value, slope / self.count
-
-    def along(self, scores: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Loss`."""
-        chance = scores.softmax(2)
-        mean = (chance * direction).sum(2)
-        first = (mean - direction[torch.arange(self.count), :, self.labels]).sum(0) / self.count
-        second = ((chance * direction.square()).sum(2) - mean.square()).sum(0) / self.count
-        return first, second
-
-
-LOSSES: dict[str, type[Loss]] = {"svm": SquaredHinge, "logistic": Logistic}
 
 
 @dataclass(frozen=True)
@@ -107,11 +33,11 @@ class Sketch:
     def of(cls, matrix: DesignMatrix, rank: int = SKETCH, seed: int = 0) -> "Sketch":
         """Nystrom approximation from one random test matrix (Tropp et al. 2017, algorithm 3)."""
         size = matrix.columns - 1
-        rank = min(rank, size, matrix.rows)
+        rank = min(rank, size, matrix.total_rows)
         generator = torch.Generator().manual_seed(seed)
         test = torch.linalg.qr(torch.randn(size, rank, generator=generator))[0]
         padded = torch.cat([test, torch.zeros(1, rank)])
-        product = matrix.transposed_times(matrix.times(padded))[:-1] / matrix.rows
+        product = matrix.transposed_times(matrix.times(padded))[:-1] / matrix.total_rows
         shift = float(product.norm()) * 1e-6  # keeps the small matrix positive definite in float32
         product += shift * test
         core = (test.T @ product).double()
@@ -160,7 +86,7 @@ def minimise(
         sketch: preconditioner of `matrix`, or of similar features.
         iterations: at most; two passes over the features each.
         tolerance: stop when every gradient norm is below this share of its first one.
-        watch: called after each iteration with its number, the scores (N, S, K) and each strength's share (S,).
+        watch: called after each iteration with its number, the scores (N, S, K) and the gradients' shares (S,).
 
     Returns:
         Weights (D + 1, S, K) float32 on standardised features, the bias last.
@@ -173,8 +99,7 @@ def minimise(
         return matrix.times(weights.flatten(1)).view(-1, *shape[1:])
 
     def gradient_at(scores: Tensor, weights: Tensor) -> Tensor:
-        _, slope = loss.value_and_slope(scores)
-        out = matrix.transposed_times(slope.flatten(1)).view(shape)
+        out = matrix.transposed_times(loss.slope(scores).flatten(1)).view(shape)
         out[:-1] += decay * weights[:-1]
         return out
 

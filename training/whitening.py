@@ -5,12 +5,12 @@ Letters: N images, C channels, H W positions, d = C * H * W.
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from training import parallel
 from training.config import RunConfig
+from training.sources import ImageSource
 
 FIT_IMAGES = 1024
 """Images measured at a time."""
@@ -172,28 +172,31 @@ KINDS: dict[str, type[ZcaWhitening] | type[SeparableWhitening]] = {
 }
 
 
-def measure(images: npt.NDArray[np.uint8], contrast_epsilon: float) -> tuple[Tensor, Tensor]:
+def measure(images: ImageSource, contrast_epsilon: float) -> tuple[Tensor, Tensor]:
     """Mean (C, H, W) float32 and covariance (d, d) float64 of contrast-normalised images, in one pass.
 
     Args:
-        images: uint8 (N, H, W, C), also one mapped from disk: read in blocks.
+        images: uint8 (N, H, W, C); read in blocks, shared between the processes of a job.
         contrast_epsilon: see `normalise_contrast`.
     """
     _, height, width, channels = images.shape
     size = channels * height * width
     total = torch.zeros(size, dtype=torch.float64)
     products = torch.zeros(size, size, dtype=torch.float64)
-    for start in range(0, len(images), FIT_IMAGES):
-        block = torch.from_numpy(np.array(images[start : start + FIT_IMAGES]))
+    first, last = parallel.share(0, len(images))
+    for start in range(first, last, FIT_IMAGES):
+        block = torch.from_numpy(images[start : min(start + FIT_IMAGES, last)])
         flat = normalise_contrast(to_planes(block), contrast_epsilon).flatten(1)
         total += flat.sum(0)
         products += flat.T @ flat
+    parallel.sum_(total)
+    parallel.sum_(products)
     mean = total / len(images)
     covariance = products / len(images) - torch.outer(mean, mean)
     return mean.float().view(channels, height, width), covariance
 
 
-def fit(images: npt.NDArray[np.uint8], config: RunConfig) -> Preprocessing:
+def fit(images: ImageSource, config: RunConfig) -> Preprocessing:
     """What `config.whitening` asks for, fitted on training images uint8 (N, H, W, C)."""
     if config.whitening == "none":
         return PixelScaling()

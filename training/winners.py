@@ -75,7 +75,7 @@ def _kernels(backend: Backend | None, device: torch.device) -> ModuleType:
 def channels_last(tensor: Tensor) -> Tensor:
     """The same (N, C, H, W) with neighbouring channels in memory.
 
-    Unlike `Tensor.contiguous` it also says so in the strides of a single channel, by which convolution chooses its path.
+    Unlike `Tensor.contiguous` it also says so in the strides of a single channel: convolution picks its path by them.
     """
     if tensor.stride(1) == 1 and tensor.is_contiguous(memory_format=torch.channels_last):
         return tensor

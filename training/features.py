@@ -1,0 +1,103 @@
+"""Feature vectors in, float32 blocks of them out, as often as a solver asks: float16 in memory or in a file."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+BLOCK_ROWS = 256
+"""Images converted to float32 at a time, so that the block is still in cache when it is multiplied."""
+MEMORY_BYTES = 2 << 30
+"""Features above this size go to a file: a run's memory does not grow with the number of its images."""
+
+
+class FeatureFile:
+    """A float16 (N, D) matrix in a file, read and written by blocks.
+
+    Not a memory map: pages of a map count as the process's memory, and the whole matrix is read at every pass.
+
+    Args:
+        path: the file.
+        rows: N.
+        columns: D.
+        first: the first row of this view.
+    """
+
+    def __init__(self, path: Path, rows: int, columns: int, first: int = 0) -> None:
+        self.path, self.shape, self.first = path, (rows, columns), first
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+
+    def __len__(self) -> int:
+        """N."""
+        return self.shape[0]
+
+    def __del__(self) -> None:
+        """Close this view's descriptor."""
+        os.close(self._descriptor)
+
+    def view(self, start: int, stop: int) -> "FeatureFile":
+        """Rows start .. stop, without reading them."""
+        return FeatureFile(self.path, stop - start, self.shape[1], self.first + start)
+
+    def write(self, start: int, rows: Tensor) -> None:
+        """Store rows of any float type from row `start` on."""
+        self._all(os.pwrite, rows.half().numpy(), start)
+
+    def read(self, start: int, stop: int, out: Tensor) -> None:
+        """Copy rows start .. stop into float32 `out`."""
+        half = np.empty((stop - start, self.shape[1]), np.float16)
+        self._all(lambda fd, view, at: os.preadv(fd, [view], at), half, start)
+        out.copy_(torch.from_numpy(half))
+
+    def _all(self, move: Callable[[int, memoryview, int], int], array: npt.NDArray[np.float16], row: int) -> None:
+        """Repeat a system call until every byte has been moved."""
+        left = np.ascontiguousarray(array).data.cast("B")
+        at = (self.first + row) * self.shape[1] * 2
+        while left:
+            moved = move(self._descriptor, left, at)
+            if moved <= 0:
+                raise OSError(f"{self.path} ends at byte {at}")
+            left, at = left[moved:], at + moved
+
+
+Features = Tensor | FeatureFile
+"""(N, D): a float16 or float32 tensor, or a float16 file."""
+
+
+def room(rows: int, columns: int, path: Path) -> Features:
+    """An uninitialised float16 (rows, columns) matrix: in memory up to `MEMORY_BYTES`, else in a file."""
+    if 2 * rows * columns <= MEMORY_BYTES:
+        return torch.empty(rows, columns, dtype=torch.float16)
+    return FeatureFile(path, rows, columns)
+
+
+def write(features: Features, start: int, rows: Tensor) -> None:
+    """Store rows from row `start` on."""
+    if isinstance(features, FeatureFile):
+        features.write(start, rows)
+    else:
+        features[start : start + len(rows)] = rows
+
+
+def part(features: Features, start: int, stop: int) -> Features:
+    """Rows start .. stop, not copied."""
+    return features.view(start, stop) if isinstance(features, FeatureFile) else features[start:stop]
+
+
+def blocks(features: Features, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int, Tensor]]:
+    """Consecutive float32 blocks: start, stop, (stop - start, D). The block's memory is used again for the next one."""
+    count, size = features.shape
+    buffer = torch.empty(min(rows, count), size)
+    for start in range(0, count, rows):
+        stop = min(start + rows, count)
+        block = buffer[: stop - start]
+        if isinstance(features, FeatureFile):
+            features.read(start, stop, block)
+        else:
+            block.copy_(features[start:stop])
+        yield start, stop, block

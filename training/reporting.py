@@ -1,0 +1,71 @@
+"""A trained model in, what its manifest says of accuracy and training out; the one place that reads the test set."""
+
+import platform
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.export import OnnxModel, TrainedModel
+
+TEST_BATCH = 100
+
+
+def test_accuracy(model: TrainedModel, run: OnnxModel) -> float:
+    """Percent of the test images that the graph puts into the right class."""
+    test = model.dataset.test
+    starts = range(0, len(test.labels), TEST_BATCH)
+    predicted = [run(test.images[i : i + TEST_BATCH])[1].argmax(1) for i in starts]
+    return 100 * int((np.concatenate(predicted) == test.labels).sum()) / len(test.labels)
+
+
+def report(
+    model: TrainedModel, run: OnnxModel, command: str, stages: Mapping[str, float], dead_maps: int
+) -> dict[str, Any]:
+    """The manifest's `accuracy`, `data_license` and `training`.
+
+    Args:
+        model: what was trained.
+        run: the graph that will be served.
+        command: the command line.
+        stages: seconds each stage has taken, over all attempts.
+        dead_maps: maps that won nothing in the last epoch.
+    """
+    config, images = model.config, len(model.dataset.test.labels)
+    accuracy = test_accuracy(model, run)
+    return {
+        "accuracy": {
+            "metric": config.metric,
+            "value": round(accuracy if config.metric == "accuracy" else 100 - accuracy, 4),
+            "unit": "%",
+            "paper": config.paper_value,
+            "split": "test",
+            "images": images,
+            "conditions": f"Measured once, on all {images:,} test images, with the exported graph; one run, "
+            f"seed {config.seed}; the test set chose nothing.",
+        },
+        "data_license": model.dataset.license,
+        "training": {
+            "seed": config.seed,
+            "command": command,
+            "config": config.to_json(),
+            "seconds": round(sum(stages.values()), 1),
+            "stages_seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
+            "hardware": f"{torch.get_num_threads()} threads of {processor()}",
+            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "dead_maps": dead_maps,
+        },
+    }
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()

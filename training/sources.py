@@ -1,0 +1,109 @@
+"""Where images come from: an array, or a folder of files that are decoded when they are asked for."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+Pixels = npt.NDArray[np.uint8]
+Indices = slice | npt.NDArray[np.int64]
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+class ImageSource(Protocol):
+    """N images of one size, uint8; an array is one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        ...
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, indices: Indices, /) -> Pixels:
+        """Some of the images, uint8 (B, H, W, C)."""
+        ...
+
+
+def decode(path: Path, size: int, color_mode: str) -> Pixels:
+    """Read an image file as the service does: upright, transparency over white, centre square, bicubic.
+
+    Args:
+        path: the file.
+        size: height and width of the result, in pixels.
+        color_mode: `L` or `RGB`.
+
+    Returns:
+        uint8 (size, size, C).
+    """
+    with Image.open(path) as opened:
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    image = image.convert(color_mode)
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image, np.uint8).reshape(size, size, -1)
+
+
+class FolderSource:
+    """Image files, decoded by a pool of threads when they are asked for; no pixels are kept.
+
+    Args:
+        paths: the files.
+        size: height and width to bring them to, in pixels.
+        color_mode: `L` or `RGB`.
+    """
+
+    def __init__(self, paths: Sequence[str], size: int, color_mode: str) -> None:
+        self.paths, self.size, self.color_mode = paths, size, color_mode
+        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return len(self.paths), self.size, self.size, 1 if self.color_mode == "L" else 3
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.paths)
+
+    def __getitem__(self, indices: Indices, /) -> Pixels:
+        """Decode some of the images."""
+        numbers = range(*indices.indices(len(self))) if isinstance(indices, slice) else indices
+        images = self._pool.map(lambda i: decode(Path(self.paths[i]), self.size, self.color_mode), numbers)
+        out = np.empty((len(numbers), *self.shape[1:]), np.uint8)
+        for row, image in zip(out, images, strict=True):
+            row[:] = image
+        return out
+
+    def take(self, order: npt.NDArray[np.int64]) -> "FolderSource":
+        """The same files in another order."""
+        return FolderSource([self.paths[i] for i in order], self.size, self.color_mode)
+
+
+def reorder(source: ImageSource, order: npt.NDArray[np.int64]) -> ImageSource:
+    """The same images in another order."""
+    return source.take(order) if isinstance(source, FolderSource) else source[order]
+
+
+def prefetch(source: ImageSource, batches: Iterator[npt.NDArray[np.int64]]) -> Iterator[Pixels]:
+    """Batches of images, each made ready while the one before is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        following: Future[Pixels] | None = None
+        for indices in batches:
+            ready, following = following, pool.submit(source.__getitem__, indices)
+            if ready is not None:
+                yield ready.result()
+        if following is not None:
+            yield following.result()
