@@ -195,6 +195,8 @@ def _providers(device: Device) -> list[str]:
     if device == "cpu":
         return [_CPU]
     if _CUDA in ort.get_available_providers():
+        # The CUDA libraries come as packages of their own; found on the loader's path, they would not need this.
+        ort.preload_dlls()
         return [_CUDA, _CPU]
     if device == "cuda":
         have = ", ".join(ort.get_available_providers())

@@ -8,6 +8,9 @@ from torch import Tensor
 from training import parallel
 from training.features import Features, blocks
 
+NARROW = 32
+"""Columns up to which the transposed product is faster as (J, N) x (N, D) than as (D, N) x (N, J), by measurement."""
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -65,10 +68,16 @@ class DesignMatrix:
 
     def transposed_times(self, values: Tensor) -> Tensor:
         """Product of the transpose with this process's values (N, J): (D + 1, J) float32, summed over all processes."""
-        out = torch.zeros(self.columns, values.shape[1])
+        narrow = values.shape[1] <= NARROW
+        sums = (
+            torch.zeros(values.shape[1], self.columns - 1) if narrow else torch.zeros(self.columns - 1, values.shape[1])
+        )
         for start, stop, block in blocks(self.features):
-            out[:-1].addmm_(block.T, values[start:stop])
-        out[-1] = values.sum(0)
+            if narrow:
+                sums.addmm_(values[start:stop].T, block)
+            else:
+                sums.addmm_(block.T, values[start:stop])
+        out = torch.cat([sums.T if narrow else sums, values.sum(0, keepdim=True)])
         parallel.sum_(out)
         out[:-1].addr_(self.scaling.mean, out[-1].clone(), alpha=-1.0).mul_(self.scaling.scale[:, None])
         return out
