@@ -32,6 +32,8 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "log.jsonl"
         self._file = self._path.open("a", buffering=1, encoding="utf-8")
+        if self._file.tell() and not self._path.read_bytes().endswith(b"\n"):
+            self._file.write("\n")  # an earlier attempt was cut off in the middle of a line
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a run needs it
 
         self._board = SummaryWriter(folder / "tensorboard")
@@ -76,7 +78,10 @@ class Journal:
         if self.silent:
             return [], []
         for line in self._path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+            try:
+                record = json.loads(line)
+            except ValueError:  # cut off, as above
+                continue
             if record["event"] == "scalars" and name in record:
                 points[record["step"]] = record[name]
         steps = sorted(points)
