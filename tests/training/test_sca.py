@@ -46,7 +46,7 @@ def test_output_shape_is_that_of_the_features(pool: int, stride: int, size: tupl
 def test_features_are_the_rectified_convolution_pooled() -> None:
     made = noisy(layer(maps=9, kernel=5, pool_width=5, pool_stride=3), 3)
     with torch.no_grad():
-        made.encoder_bias -= 15
+        made.encoder_bias.sub_(15)
     x = torch.randn(4, 3, 13, 10, generator=torch.Generator().manual_seed(3))
     maps = functional.conv2d(x, made.encoder, made.encoder_bias, padding=2).relu()
     expected = functional.max_pool2d(maps, 5, 3, padding=2)
