@@ -64,7 +64,7 @@ def temperature_of(scores: Tensor, labels: Tensor) -> float:
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]  # as above
-    return float((-log_scale).exp())
+    return float((-log_scale).exp().detach())
 
 
 def _accuracy(scores: Tensor, labels: Tensor) -> Tensor:

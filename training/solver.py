@@ -125,6 +125,13 @@ def minimise(
     return weights
 
 
+def _over(value: Tensor, s: Tensor, y: Tensor) -> Tensor:
+    """Value / s.y; 0 for a strength that has arrived: its s and y are rounding errors, and s.y may even be negative."""
+    curvature = _inner(s, y)
+    real = curvature > 1e-7 * (_inner(s, s) * _inner(y, y)).sqrt()
+    return torch.where(real, value / _safe(curvature), 0.0)
+
+
 def _two_loops(
     gradient: Tensor, memory: Sequence[tuple[Tensor, Tensor]], precondition: Callable[[Tensor], Tensor]
 ) -> Tensor:
@@ -132,7 +139,7 @@ def _two_loops(
     q = gradient.clone()
     alphas = []
     for s, y in reversed(memory):
-        alpha = _inner(s, q) / _safe(_inner(s, y))
+        alpha = _over(_inner(s, q), s, y)
         q -= alpha * y
         alphas.append(alpha)
     q = precondition(q)
@@ -140,7 +147,7 @@ def _two_loops(
         s, y = memory[-1]
         q *= _inner(s, y) / _safe(_inner(y, precondition(y)))
     for (s, y), alpha in zip(memory, reversed(alphas), strict=True):
-        q += s * (alpha - _inner(y, q) / _safe(_inner(s, y)))
+        q += s * (alpha - _over(_inner(y, q), s, y))
     return q
 
 
