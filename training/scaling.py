@@ -36,8 +36,9 @@ class Scaling:
             sums[1] += block.square().sum(0)
         mean, square = parallel.sum_(sums) / parallel.total(len(features))
         variance = (square - mean.square()).clamp(min=0).view(maps, -1).mean(1)
-        # a map that never changes carries nothing: leave it at zero instead of dividing by zero
-        scale = torch.where(variance > 1e-12, variance.clamp(min=1e-12).rsqrt(), 0.0)
+        # a map that never changes carries nothing: leave it at zero instead of dividing by zero, or by rounding errors
+        least = 1e-12 + 1e-6 * square.view(maps, -1).mean(1)
+        scale = torch.where(variance > least, variance.clamp(min=1e-12).rsqrt(), 0.0)
         return cls(mean.float(), scale.repeat_interleave(features.shape[1] // maps).float())
 
 
