@@ -36,7 +36,9 @@ class SparseConvAutoencoder(nn.Module):
         shape = (config.maps, channels, config.kernel, config.kernel)
         self.encoder = nn.Parameter(channels_last(torch.randn(shape, generator=generator) * config.init_std))
         self.encoder_bias = nn.Parameter(torch.zeros(config.maps))
-        self.decoder = nn.Parameter(channels_last(torch.randn(shape, generator=generator) * config.init_std))
+        # Untied from the first step on, but equal at the start: a winner then moves towards what it reconstructs, where
+        # an unrelated decoder may push it below zero for good.
+        self.decoder = nn.Parameter(self.encoder.detach().clone())
         self.decoder_bias = nn.Parameter(torch.zeros(channels))
 
     @property
