@@ -171,23 +171,31 @@ def write_bundle(
     """
     target = models_dir / model.config.name / version
     partial = target.with_name(f".{version}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        _write_files(partial, model, onnx_bytes, version, card, report)
+        if target.exists():
+            target.rename(target.with_name(f".{version}.old.{os.getpid()}"))
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for left in target.parent.glob(f".{version}.*"):  # the old bundle, and halves that a killed run has left
+        shutil.rmtree(left, ignore_errors=True)
+    return target
+
+
+def _write_files(
+    folder: Path, model: TrainedModel, onnx_bytes: bytes, version: str, card: str, report: Mapping[str, Any]
+) -> None:
     images = np.array(model.dataset.train.images[:GOLDEN_IMAGES])
     features, logits = torch_outputs(model, images)
-    (partial / "model.onnx").write_bytes(onnx_bytes)
-    checkpoints.save(partial / "filters.npz", _filters(model))
-    checkpoints.save(partial / "golden.npz", {"images": images, "features": features, "logits": logits})
-    (partial / "README.md").write_text(card, encoding="utf-8")
+    (folder / "model.onnx").write_bytes(onnx_bytes)
+    checkpoints.save(folder / "filters.npz", _filters(model))
+    checkpoints.save(folder / "golden.npz", {"images": images, "features": features, "logits": logits})
+    (folder / "README.md").write_text(card, encoding="utf-8")
     files = {
         path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
-        for path in sorted(partial.iterdir())
+        for path in sorted(folder.iterdir())
     }
     manifest = {**model.facts(), "version": version, **report, "files": files}
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    old = target.with_name(f".{version}.old.{os.getpid()}")
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-    return target
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
