@@ -1,0 +1,55 @@
+"""The model card: its head is YAML, its text says the figure, the conditions and the licences."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.training import untrained
+from tests.training.drawn import config, dataset
+from training.card import write_card
+
+TRAINING = {
+    "command": "python -m training.run --dataset drawn",
+    "seconds": 321.4,
+    "hardware": "2 threads of a processor",
+    "torch": "2.13.0",
+    "peak_memory_mib": 1234,
+    "dead_maps": 0,
+}
+
+
+def report(metric: str, value: float, paper: float | None) -> dict[str, Any]:
+    accuracy = {"metric": metric, "value": value, "paper": paper, "conditions": "Measured once."}
+    return {"accuracy": accuracy, "data_license": "public domain", "training": TRAINING}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "share"), [("accuracy", 71.25, 0.7125), ("error", 0.8, 0.992)], ids=["accuracy", "error"]
+)
+def test_the_head_is_the_hubs(metric: str, value: float, share: float) -> None:
+    card = write_card(untrained.model(config(), dataset(12, 12, 3, 60, 4)), report(metric, value, 72.7))
+    opening, head, _ = card.split("---\n", 2)
+    fields = {key: json.loads(text) for key, text in (line.split(": ", 1) for line in head.splitlines())}
+    assert opening == "" and fields["library_name"] == "onnx" and fields["license"] == "mit"
+    (result,) = fields["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "accuracy", "value": share}]
+
+
+def test_the_text_says_what_a_reader_asks() -> None:
+    card = write_card(untrained.model(config(), dataset(12, 12, 3, 60, 4)), report("accuracy", 71.25, 72.7))
+    for words in (
+        "**71.25 %** | 72.7 %",
+        "Measured once.",
+        "5×5×3",
+        "12×6×6",
+        "| svm (chosen) | 1 | 90.00 % | 80.00 % |",
+    ):
+        assert words in card
+    for words in (TRAINING["command"], "321 s on 2 threads", "Data: public domain", "north, east, south, west"):
+        assert str(words) in card
+
+
+def test_a_network_that_the_paper_does_not_have_says_so() -> None:
+    card = write_card(untrained.model(config(), dataset(12, 12, 3, 60, 4)), report("accuracy", 71.25, None))
+    assert "not in the paper" in card and "None" not in card

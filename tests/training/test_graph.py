@@ -1,0 +1,101 @@
+"""The exported graph computes what torch does, in any batch, to the byte the same file."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.training import untrained
+from tests.training.drawn import Images, config, dataset, flat, layer, photos
+from training import graph
+from training.config import LayerConfig, Whitening
+from training.export import OnnxModel, TrainedModel, torch_outputs
+
+TOLERANCE = 1e-4
+"""Largest difference, relative to the largest value."""
+
+ONE = (layer(),)
+NORB = (layer(pool_width=6, pool_stride=4),)
+DEEP = (layer(maps=8), layer(maps=20, kernel=3))
+
+
+def build(model: TrainedModel) -> bytes:
+    return graph.build(model.extractor, model.probe, *model.size, model.facts())
+
+
+def assert_close(got: Images | np.ndarray, wanted: np.ndarray) -> None:
+    """Compare arrays to `TOLERANCE` of the largest value."""
+    assert got.shape == wanted.shape and got.dtype == wanted.dtype == np.float32
+    assert float(np.abs(got - wanted).max()) <= TOLERANCE * float(np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("layers", [ONE, NORB, DEEP], ids=["shallow", "even-pool", "deep"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["none", "zca", "separable"])
+def test_it_computes_what_torch_does(kind: Whitening, channels: int, layers: tuple[LayerConfig, ...]) -> None:
+    model = untrained.model(config(kind, layers=layers), dataset(13, 10, channels, train=120, test=1))
+    run = OnnxModel(build(model), threads=1)
+    images = photos(32, 13, 10, channels, seed=5).images
+    outputs = run(images)
+    for got, wanted in zip(outputs, torch_outputs(model, images), strict=True):
+        assert_close(got, wanted)
+    for index in (0, 31):
+        for alone, together in zip(run(images[index : index + 1]), outputs, strict=True):
+            assert_close(alone, together[index : index + 1])
+
+
+@pytest.mark.parametrize("kind", ["none", "zca", "separable"])
+@pytest.mark.parametrize("level", [0, 255])
+def test_flat_images_are_no_exception(kind: Whitening, level: int) -> None:
+    model = untrained.model(config(kind), dataset(12, 12, 3, train=60, test=1))
+    images = flat(2, 12, 12, 3, level=level)
+    for got, wanted in zip(OnnxModel(build(model), 1)(images), torch_outputs(model, images), strict=True):
+        assert np.isfinite(got).all()
+        assert_close(got, wanted)
+
+
+def test_the_same_weights_give_the_same_bytes() -> None:
+    one, other = (untrained.model(config("separable"), dataset(12, 12, 3, train=60, test=1)) for _ in range(2))
+    assert build(one) == build(other)
+    changed = untrained.model(config("separable"), dataset(12, 12, 3, train=60, test=1), seed=1)
+    assert build(changed) != build(one)
+
+
+def test_inputs_and_outputs_are_the_bundle_contracts() -> None:
+    model = untrained.model(config("separable"), dataset(12, 10, 3, train=60, test=1))
+    proto = onnx.load_from_string(build(model))
+
+    def shapes(values: object) -> dict[str, tuple[int, list[int | str]]]:
+        return {
+            value.name: (
+                value.type.tensor_type.elem_type,
+                [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim],
+            )
+            for value in values  # type: ignore[attr-defined]  # protobuf's repeated field
+        }
+
+    assert shapes(proto.graph.input) == {"images": (onnx.TensorProto.UINT8, ["N", 12, 10, 3])}
+    assert shapes(proto.graph.output) == {
+        "features": (onnx.TensorProto.FLOAT, ["N", 12 * 6 * 5]),
+        "logits": (onnx.TensorProto.FLOAT, ["N", 4]),
+    }
+
+
+def test_the_file_alone_says_what_a_client_needs() -> None:
+    model = untrained.model(config("none"), dataset(12, 12, 1, train=60, test=1))
+    proto = onnx.load_from_string(graph.build(model.extractor, model.probe, 12, 12, {**model.facts(), "version": "7"}))
+    props = {prop.key: json.loads(prop.value) for prop in proto.metadata_props}
+    names = ("schema_version", "name", "version", "dataset", "input", "labels", "feature_dim", "layers")
+    assert props.keys() == {f"sca.{name}" for name in names}
+    assert props["sca.version"] == "7" and props["sca.labels"] == ["north", "east", "south", "west"]
+    assert props["sca.input"]["color_mode"] == "L" and props["sca.feature_dim"] == 12 * 6 * 6
+
+
+def test_the_zca_matrix_is_stored_in_half_the_bytes() -> None:
+    model = untrained.model(config("zca"), dataset(12, 12, 3, train=60, test=1))
+    proto = onnx.load_from_string(build(model))
+    kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer if len(tensor.dims) == 2}
+    size = 12 * 12 * 3
+    (matrix,) = [tensor for tensor in proto.graph.initializer if list(tensor.dims) == [size, size]]
+    assert kinds[matrix.name] == onnx.TensorProto.FLOAT16
