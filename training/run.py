@@ -15,6 +15,7 @@ from training.datasets import DataError, Dataset, load, load_folder
 from training.export import ParityError
 from training.fit import DivergedError
 from training.pipeline import ConfigError, Pipeline, Summary
+from training.sources import ImageError
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -105,7 +106,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     try:
         dataset = load_dataset(config, options)
         summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version).run()
-    except (DataError, ConfigError, DivergedError, ParityError) as error:
+    except (DataError, ImageError, ConfigError, DivergedError, ParityError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

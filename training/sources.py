@@ -15,6 +15,10 @@ Indices = slice | npt.NDArray[np.int64]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
+class ImageError(RuntimeError):
+    """An image file cannot be decoded."""
+
+
 class ImageSource(Protocol):
     """N images of one size, uint8; an array is one."""
 
@@ -42,10 +46,16 @@ def decode(path: Path, size: int, color_mode: str) -> Pixels:
 
     Returns:
         uint8 (size, size, C).
+
+    Raises:
+        ImageError: it is broken; the message names it.
     """
-    with Image.open(path) as opened:
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except Exception as error:  # Pillow's decoders raise whatever comes up
+        raise ImageError(f"{path}: {error}") from error
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
