@@ -1,0 +1,159 @@
+"""Whole runs: the stages in order, interrupted anywhere and resumed to the same bundle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.training.drawn import config, dataset, layer
+from training import checkpoints, figures, fit, pipeline, probe, whitening, winners
+from training.config import RunConfig
+from training.export import OnnxModel
+from training.pipeline import ConfigError, Pipeline, Summary
+
+SHALLOW = config("separable")
+DEEP = config("none", layers=(layer(maps=8, epochs=2), layer(maps=10, kernel=3, epochs=2)))
+DATA = dataset()
+WEIGHTS = ("model.onnx", "filters.npz", "golden.npz")
+
+
+def run(settings: RunConfig, folder: Path, version: str | None = None) -> Summary:
+    return Pipeline(settings, DATA, folder / "run", folder / "models", "the command", version).run()
+
+
+def weights(folder: Path, settings: RunConfig) -> dict[str, bytes]:
+    """The files of the bundle that do not tell the time."""
+    return {name: (folder / "models" / settings.name / "1" / name).read_bytes() for name in WEIGHTS}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Uninterrupted runs, by the bundle's name."""
+    folders = {settings.name: tmp_path_factory.mktemp(settings.name) for settings in (SHALLOW, DEEP)}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for settings in (SHALLOW, DEEP):
+        run(settings, folders[settings.name])
+    torch.set_num_threads(before)
+    return folders
+
+
+def test_a_run_ends_with_a_bundle_that_classifies(finished: dict[str, Path]) -> None:
+    bundle = finished[SHALLOW.name] / "models" / SHALLOW.name / "1"
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    accuracy, training = manifest["accuracy"], manifest["training"]
+    _, logits = OnnxModel((bundle / "model.onnx").read_bytes(), 1)(DATA.test.images[:])
+    assert accuracy["value"] == pytest.approx(100 * (logits.argmax(1) == DATA.test.labels).mean(), abs=1e-4)
+    assert accuracy["value"] > 80 and accuracy["paper"] == 72.7 and accuracy["images"] == 64
+    assert training["dead_maps"] == 0 and training["command"] == "the command" and training["seed"] == 0
+    assert training["stages_seconds"].keys() >= {"whitening", "layer1", "probe"}
+    assert "the command" in (bundle / "README.md").read_text()
+
+
+def test_a_run_shows_filters_and_curves(finished: dict[str, Path]) -> None:
+    folder = finished[DEEP.name] / "run" / "figures"
+    names = {file.name for file in folder.iterdir()}
+    assert names == {
+        *(f"layer1-{kind}.png" for kind in ("decoder", "encoder", "loss", "pixels")),
+        "layer2-loss.png",
+        "layer2-pixels.png",
+    }
+    for file in folder.iterdir():
+        with Image.open(file) as picture:
+            picture.load()
+
+
+def test_a_deep_run_trains_the_second_layer_on_the_first(finished: dict[str, Path]) -> None:
+    bundle = finished[DEEP.name] / "models" / DEEP.name / "1"
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert [entry["output_shape"] for entry in manifest["layers"]] == [[8, 6, 6], [10, 3, 3]]
+    assert manifest["layers"][1]["channels"] == 8 and manifest["feature_dim"] == 90
+    assert manifest["accuracy"]["value"] > 50  # of four classes
+
+
+def kill(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, call: int) -> None:
+    """Raise instead of the n-th call of `module.name`."""
+    plain, calls = getattr(module, name), 0
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return plain(*given, **named)
+
+    monkeypatch.setattr(module, name, counted)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "call"),
+    [
+        (whitening, "fit", 1),
+        (winners, "step", 1),
+        (winners, "step", 17),
+        (figures, "save_curve", 1),
+        (pipeline, "extract", 1),
+        (probe, "minimise", 2),
+        (checkpoints, "write_json", 6),
+        (pipeline, "build_checked", 1),
+        (pipeline, "write_bundle", 1),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_interrupted_anywhere_it_ends_with_the_same_bundle(
+    module: Any, name: str, call: int, finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        kill(patch, module, name, call)
+        with pytest.raises(KeyboardInterrupt):
+            run(SHALLOW, tmp_path)
+    run(SHALLOW, tmp_path)
+    assert weights(tmp_path, SHALLOW) == weights(finished[SHALLOW.name], SHALLOW)
+
+
+@pytest.mark.parametrize("call", [5, 20, 31])
+def test_a_deep_run_interrupted_in_either_layer_ends_with_the_same_bundle(
+    call: int, finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        kill(patch, winners, "step", call)
+        with pytest.raises(KeyboardInterrupt):
+            run(DEEP, tmp_path)
+    run(DEEP, tmp_path)
+    assert weights(tmp_path, DEEP) == weights(finished[DEEP.name], DEEP)
+
+
+def test_a_finished_run_writes_its_bundle_again_and_no_other(
+    tmp_path: Path, finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finished[SHALLOW.name]
+    before = weights(folder, SHALLOW)
+    kill(monkeypatch, winners, "step", 1)
+    kill(monkeypatch, probe, "minimise", 1)
+    assert run(SHALLOW, folder).bundle == folder / "models" / SHALLOW.name / "1"
+    assert weights(folder, SHALLOW) == before
+    assert [entry.name for entry in (folder / "models" / SHALLOW.name).iterdir()] == ["1"]
+
+
+def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path, finished: dict[str, Path]) -> None:
+    folder = finished[SHALLOW.name]
+    for change in ({"seed": 1}, {"whitening_epsilon": 0.2}, {"layers": (layer(epochs=4),)}):
+        with pytest.raises(ConfigError, match=r"config\.json is of a run with other settings.*--fresh"):
+            Pipeline(config("separable", **change), DATA, folder / "run", tmp_path, "", None)
+
+
+def test_the_seed_changes_the_weights(tmp_path: Path, finished: dict[str, Path]) -> None:
+    other = config("separable", seed=1)
+    run(other, tmp_path, version="1")
+    assert weights(tmp_path, other)["filters.npz"] != weights(finished[SHALLOW.name], SHALLOW)["filters.npz"]
+
+
+def test_golden_images_are_real_training_images(finished: dict[str, Path]) -> None:
+    with np.load(finished[SHALLOW.name] / "models" / SHALLOW.name / "1" / "golden.npz") as golden:
+        known = {image.tobytes() for image in DATA.train.images[:]}
+        assert all(image.tobytes() in known for image in golden["images"]) and len(golden["images"]) == 16

@@ -1,0 +1,136 @@
+"""The command line: what it does, what it says, and that a killed run ends the same."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training import official
+from training import datasets, winners
+from training.config import PRESETS
+from training.run import config_of, main, parse
+
+ROOT = Path(__file__).parents[2]
+STEPS = 320 // 64 * 2
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with small files that pass for the official MNIST."""
+    official.publish_mnist(monkeypatch, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def command(data: Path, home: Path, *more: str) -> list[str]:
+    folders = ["--data-dir", str(data), "--models-dir", str(home / "models"), "--runs-dir", str(home / "runs")]
+    return ["--dataset", "mnist", "--maps", "6", "--epochs", "2", "--threads", "1", "--no-download", *folders, *more]
+
+
+def onnx_bytes(home: Path, version: str = "1") -> bytes:
+    return (home / "models" / "mnist-shallow" / version / "model.onnx").read_bytes()
+
+
+def test_it_trains_from_official_files_and_sums_up(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(data, tmp_path)) == 0
+    manifest = json.loads((tmp_path / "models" / "mnist-shallow" / "1" / "manifest.json").read_text())
+    out = capsys.readouterr().out
+    for words in (
+        f"{manifest['accuracy']['value']:.2f} %",
+        "(paper: 0.64 %)",
+        "600",
+        "dead maps",
+        "peak memory",
+        "probe",
+    ):
+        assert words in out
+    assert manifest["accuracy"]["metric"] == "error" and manifest["feature_dim"] == 600
+    assert manifest["input"]["color_mode"] == "L" and manifest["labels"] == list("0123456789")
+    assert manifest["training"]["command"].startswith("python -m training.run --dataset mnist --maps 6")
+
+
+def test_killed_by_the_kernel_and_started_again_it_ends_the_same(data: Path, tmp_path: Path) -> None:
+    step = random.randrange(2, STEPS + 1)
+    digests = json.dumps(datasets.MNIST_FILES)
+    arguments = command(data, tmp_path / "killed")
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.training.killed", digests, str(step), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed" / "models").exists()
+    assert main(arguments) == 0
+    assert main(command(data, tmp_path / "whole")) == 0
+    assert onnx_bytes(tmp_path / "killed") == onnx_bytes(tmp_path / "whole"), f"killed before step {step}"
+
+
+def test_control_c_says_how_to_go_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(winners, "step", stop)
+    assert main(command(data, tmp_path)) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_other_settings_in_the_same_folder_need_fresh(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(data, tmp_path)) == 0
+    other = ["--epochs", "1"]
+    assert main(command(data, tmp_path, *other)) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and "--fresh" in error
+    assert main(command(data, tmp_path, *other, "--fresh")) == 0
+    assert onnx_bytes(tmp_path, "2") != onnx_bytes(tmp_path, "1")
+
+
+def test_a_version_may_be_named(data: Path, tmp_path: Path) -> None:
+    assert main(command(data, tmp_path, "--version", "7")) == 0
+    assert onnx_bytes(tmp_path, "7")
+
+
+def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "training.run",
+            "--dataset",
+            "cifar10",
+            "--no-download",
+            "--data-dir",
+            str(tmp_path / "none"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: CIFAR-10 is not under") and "--data-dir" in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dataset", "svhn"], ["--dataset", "mnist", "--preset", "mnist-shallow"]])
+def test_a_command_that_makes_no_sense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2 and "usage:" in capsys.readouterr().err
+
+
+def test_the_command_line_changes_the_preset_and_nothing_else() -> None:
+    assert config_of(parse(["--dataset", "cifar10"])) == PRESETS["cifar10-shallow"]
+    changed = config_of(parse(["--preset", "mnist-shallow", "--seed", "5", "--maps", "9", "--whitening", "zca"]))
+    assert changed.seed == 5 and changed.layers[0].maps == 9 and changed.whitening == "zca"
+    assert changed.layers[0].epochs == PRESETS["mnist-shallow"].layers[0].epochs

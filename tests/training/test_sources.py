@@ -1,0 +1,110 @@
+"""Folders of image files as data sets: decoded when asked for, in order, like the service does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.drawn import config, layer, photos
+from training.datasets import DataError, Dataset, load_folder
+from training.pipeline import Pipeline
+from training.sources import FolderSource, ImageError, decode, prefetch, reorder
+
+IMAGES, LABELS = photos(24, 16, 16, 3)
+
+
+def write_folder(folder: Path) -> None:
+    """Lossless files under `train/<label>/` and `test/<label>/`, in three formats."""
+    for split in ("train", "test"):
+        for index, (image, label) in enumerate(zip(IMAGES, LABELS, strict=True)):
+            suffix = ("png", "BMP", "webp")[index % 3]
+            path = folder / split / f"class-{label}" / f"{index:03}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path, lossless=True)
+        (folder / split / "class-0" / "notes.txt").write_text("no image")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Dataset:
+    write_folder(tmp_path / "own")
+    return load_folder("own", tmp_path / "own", 16, "RGB")
+
+
+def test_a_folders_images_and_labels_belong_together(own: Dataset) -> None:
+    assert own.label_names == ("class-0", "class-1", "class-2", "class-3") and own.train.images.shape == (24, 16, 16, 3)
+    order = np.argsort(LABELS, kind="stable")
+    np.testing.assert_array_equal(own.train.labels, LABELS[order])
+    np.testing.assert_array_equal(own.train.images[:], IMAGES[order])
+    np.testing.assert_array_equal(own.train.images[5:9], IMAGES[order][5:9])
+    picks = np.array([23, 0, 7])
+    np.testing.assert_array_equal(own.train.images[picks], IMAGES[order][picks])
+
+
+def test_shuffling_keeps_pairs(own: Dataset) -> None:
+    mixed = own.train.shuffled(3)
+    known = {image.tobytes(): label for image, label in zip(own.train.images[:], own.train.labels, strict=True)}
+    pairs = [(image.tobytes(), label) for image, label in zip(mixed.images[:], mixed.labels, strict=True)]
+    assert all(known[image] == label for image, label in pairs) and len({image for image, _ in pairs}) == 24
+    assert not np.array_equal(mixed.labels, own.train.labels)
+    np.testing.assert_array_equal(mixed.images[:], own.train.shuffled(3).images[:])
+
+
+@pytest.mark.parametrize("kind", ["array", "folder"])
+def test_batches_made_ahead_are_those_asked_for(kind: str, own: Dataset) -> None:
+    source = own.train.images if kind == "folder" else own.train.images[:]
+    assert isinstance(source, FolderSource) == (kind == "folder")
+    mixed = reorder(source, np.arange(24)[::-1].copy())
+    batches = [np.array([1, 5]), np.array([0]), np.array([22, 23, 3])]
+    got = list(prefetch(mixed, iter(batches)))
+    for indices, batch in zip(batches, got, strict=True):
+        np.testing.assert_array_equal(batch, source[23 - indices])
+    assert list(prefetch(mixed, iter([]))) == []
+
+
+def test_a_run_learns_from_a_folder_as_from_an_array(own: Dataset, tmp_path: Path) -> None:
+    arrays = Dataset(
+        own.name,
+        type(own.train)(own.train.images[:], own.train.labels),
+        type(own.test)(own.test.images[:], own.test.labels),
+        own.label_names,
+        own.color_mode,
+        own.license,
+    )
+    settings = config("separable", layers=(layer(epochs=2, batch_images=8),))
+    bundles = [
+        Pipeline(settings, data, tmp_path / name / "run", tmp_path / name / "models", "").run().bundle
+        for name, data in (("files", own), ("arrays", arrays))
+    ]
+    assert (bundles[0] / "filters.npz").read_bytes() == (bundles[1] / "filters.npz").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_other_sizes_and_modes_are_brought_to_the_models(mode: str, tmp_path: Path) -> None:
+    bands = len(mode)
+    wide = np.zeros((20, 60, 4), np.uint8)
+    wide[:, 20:40] = 255
+    wide[:, :20, 3] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    got = decode(tmp_path / "wide.png", 10, mode)
+    assert got.shape == (10, 10, bands) and got.dtype == np.uint8
+    assert got[:, 2:8].min() == 255, "the middle square is kept"
+
+
+def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "own")
+    with pytest.raises(DataError, match="train does not hold a folder of images"):
+        load_folder("own", tmp_path / "own" / "train", 16, "RGB")
+    (tmp_path / "own" / "test" / "class-9").mkdir()
+    with pytest.raises(DataError, match="not hold the same label"):
+        load_folder("own", tmp_path / "own", 16, "RGB")
+    (tmp_path / "own" / "train" / "class-9").mkdir()
+    with pytest.raises(DataError, match="class-9 holds no images"):
+        load_folder("own", tmp_path / "own", 16, "RGB")
+
+
+def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
+    broken = next((tmp_path / "own" / "train" / "class-1").iterdir())
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(ImageError, match=broken.name):
+        own.train.images[:]
