@@ -11,9 +11,10 @@ import torch
 
 from training import parallel
 from training.config import DEFAULT_PRESETS, PRESETS, RunConfig
-from training.datasets import DataError, Dataset, load, load_folder
+from training.datasets import DataError, Dataset, load
 from training.export import ParityError
 from training.fit import DivergedError
+from training.folders import load_folder
 from training.pipeline import ConfigError, Pipeline, Summary
 from training.sources import ImageError
 

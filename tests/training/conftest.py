@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Tensors this small are faster with one thread, and nothing here may depend on how many there are."""
     before = torch.get_num_threads()

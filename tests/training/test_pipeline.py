@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.training.drawn import config, dataset, layer
@@ -34,11 +33,8 @@ def weights(folder: Path, settings: RunConfig) -> dict[str, bytes]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Uninterrupted runs, by the bundle's name."""
     folders = {settings.name: tmp_path_factory.mktemp(settings.name) for settings in (SHALLOW, DEEP)}
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     for settings in (SHALLOW, DEEP):
         run(settings, folders[settings.name])
-    torch.set_num_threads(before)
     return folders
 
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from tests.training.drawn import config, layer, photos
-from training.datasets import DataError, Dataset, load_folder
+from training.datasets import DataError, Dataset
+from training.folders import load_folder
 from training.pipeline import Pipeline
 from training.sources import FolderSource, ImageError, decode, prefetch, reorder
 

@@ -1,0 +1,47 @@
+"""A folder of image files in, a data set out: labels are the folders' names, pixels are decoded when needed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from training.datasets import DataError, Dataset, Split
+from training.sources import SUFFIXES, FolderSource
+
+
+def load_folder(name: str, data_dir: Path, size: int, color_mode: str) -> Dataset:
+    """A data set of your own: image files under `train/<label>/` and `test/<label>/`, decoded when they are needed.
+
+    Args:
+        name: what to call it.
+        data_dir: the folder that holds `train` and `test`.
+        size: height and width to bring the images to, in pixels.
+        color_mode: `L` or `RGB`.
+
+    Raises:
+        DataError: a folder or its images are missing, or the two splits have other labels.
+    """
+    names = _labels_under(data_dir / "train")
+    if names != _labels_under(data_dir / "test"):
+        raise DataError(f"{data_dir}: train and test do not hold the same label folders")
+    train, test = (_folder_split(data_dir / split, names, size, color_mode) for split in ("train", "test"))
+    return Dataset(name, train, test, label_names=names, color_mode=color_mode, license="unknown")
+
+
+def _labels_under(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
+    if len(names) < 2:
+        raise DataError(f"{folder} does not hold a folder of images for each of at least two labels")
+    return names
+
+
+def _folder_split(folder: Path, names: tuple[str, ...], size: int, color_mode: str) -> Split:
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        files = sorted(entry.path for entry in os.scandir(folder / name) if Path(entry.name).suffix.lower() in SUFFIXES)
+        if not files:
+            raise DataError(f"{folder / name} holds no images")
+        paths += files
+        labels += [label] * len(files)
+    return Split(FolderSource(paths, size, color_mode), np.array(labels, np.int64))
