@@ -1,0 +1,1 @@
+"""Tests that see both halves: what one writes, the other serves."""
