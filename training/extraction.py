@@ -1,17 +1,20 @@
 """Images in, a feature matrix out."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from training import features, parallel
 from training.features import Features
-from training.sources import ImageSource, prefetch
+from training.sources import ImageSource, Pixels, prefetch
 from training.stack import FeatureExtractor
 from training.winners import CHUNK_BYTES
+from training.workers import alone, spread
 
 
 def chunk_images(extractor: FeatureExtractor, height: int, width: int) -> int:
@@ -43,13 +46,21 @@ def extract(
     out = features.room(total, maps * out_height * out_width, spill)
     chunk = chunk_images(extractor, height, width)
     # a source may have to decode: ask it for many at a time
-    block = chunk * max(1, 256 // chunk)
+    block = chunk * max(1, 512 // chunk)
     row = 0
-    with tqdm(total=total, unit="img", desc=name, disable=not parallel.is_first()) as bar:
+    with alone(), tqdm(total=total, unit="img", desc=name, disable=not parallel.is_first()) as bar:
         numbers = (np.arange(i, min(i + block, stop)) for start, stop in ranges for i in range(start, stop, block))
         for pixels in prefetch(images, numbers):
-            for part in torch.split(torch.from_numpy(pixels), chunk):
-                features.write(out, row, extractor(part))
-                row += len(part)
-            bar.update(len(pixels))
+            rows = torch.empty(len(pixels), out.shape[1], dtype=torch.float16)
+            spread(functools.partial(_fill, rows, extractor, pixels, chunk), len(pixels))
+            features.write(out, row, rows)
+            row += len(rows)
+            bar.update(len(rows))
     return out
+
+
+def _fill(rows: Tensor, extractor: FeatureExtractor, pixels: Pixels, chunk: int, start: int, stop: int) -> None:
+    """Write the features of images start .. stop into their rows."""
+    for first in range(start, stop, chunk):
+        part = slice(first, min(first + chunk, stop))
+        rows[part] = extractor(torch.from_numpy(pixels[part]))

@@ -16,6 +16,7 @@ from training import checkpoints, parallel, winners
 from training.journal import Journal
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, prefetch
+from training.workers import alone
 
 CHECKPOINT_SECONDS = 30.0
 LOG_STEPS = 50
@@ -92,14 +93,17 @@ class LayerFit:
         """
         saved = time.monotonic()
         start = self.progress.step * self.batch
-        with tqdm(
-            total=self.total_steps * self.batch,
-            initial=start,
-            unit="img",
-            desc=self.journal.prefix.rstrip("/") or "layer",
-            smoothing=0.1,
-            disable=not parallel.is_first(),
-        ) as bar:
+        with (
+            alone(),
+            tqdm(
+                total=self.total_steps * self.batch,
+                initial=start,
+                unit="img",
+                desc=self.journal.prefix.rstrip("/") or "layer",
+                smoothing=0.1,
+                disable=not parallel.is_first(),
+            ) as bar,
+        ):
             for batch in prefetch(self.images, self._batches()):
                 loss = self._step(torch.from_numpy(batch))
                 bar.update(self.batch)

@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from training import winners_numba, winners_torch
+from training.workers import spread
 
 Backend = Literal["numba", "torch"]
 
-CHUNK_BYTES = 8 << 20
-"""Feature maps made at a time: small enough to be read back from cache for their maxima, not from memory."""
+CHUNK_BYTES = 4 << 20
+"""Feature maps that a thread makes at a time: they are read back from cache for their maxima, not from memory."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,19 @@ def encode(images: Tensor, filters: Filters, backend: Backend | None = None) -> 
     maps, _, kernel, _ = filters.encoder.shape
     values = images.new_empty(count, maps)
     positions = torch.empty(count, maps, dtype=torch.int32, device=images.device)
-    chunk = count
-    if images.device.type == "cpu":
-        chunk = max(1, CHUNK_BYTES // (4 * maps * height * width))
     images, weights = channels_last(images), channels_last(filters.encoder)
-    for start in range(0, count, chunk):
-        part = images[start : start + chunk]
-        activations = _places(functional.conv2d(part, weights, filters.encoder_bias, padding=kernel // 2))
-        stop = start + len(part)
-        kernels.find(activations.flatten(1, 2), values[start:stop], positions[start:stop])
+    chunk = max(1, CHUNK_BYTES // (4 * maps * height * width))
+
+    def find(start: int, stop: int) -> None:
+        for first in range(start, stop, chunk):
+            rows = slice(first, min(first + chunk, stop))
+            activations = _places(functional.conv2d(images[rows], weights, filters.encoder_bias, padding=kernel // 2))
+            kernels.find(activations.flatten(1, 2), values[rows], positions[rows])
+
+    if images.device.type == "cpu":
+        spread(find, count)
+    else:
+        find(0, count)
     return Code(values.relu_(), positions)
 
 

@@ -1,9 +1,9 @@
 """The winner-take-all kernels as compiled loops for the processor.
 
-Work is shared out so that no two threads write the same number and every sum has a fixed order: a run's weights do not
-depend on how the threads were scheduled. Loops are blocked over maps, so that filters stay in the second cache while
-the images stream by; with one filter of 51 kB (layer 2 of the paper's CIFAR-10 network) that decides the speed.
-Shapes as in `training.winners_torch`.
+Work is shared out so that no two threads write the same number, and every sum has a fixed order: a run's weights do
+not depend on how the threads were scheduled, nor on how many they are. Loops are blocked over maps, so that filters
+stay in the second cache while the images stream by; with one filter of 51 kB (layer 2 of the paper's CIFAR-10 network)
+that decides the speed. Shapes as in `training.winners_torch`.
 """
 
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+
+from training.workers import spread
 
 try:
     import numba
@@ -30,16 +32,13 @@ def _compiled(function: Any) -> Any:
     """Compile a kernel on its first call; kept on disk, so that a machine pays for it once."""
     if not AVAILABLE:
         return function
-    return numba.njit(parallel=True, fastmath={"reassoc", "contract", "nsz"}, cache=True)(function)
-
-
-prange = numba.prange if AVAILABLE else range
+    return numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, cache=True)(function)
 
 
 @_compiled
 def _find(activations: Floats, values: Floats, positions: Ints) -> None:
     count, places, maps = activations.shape
-    for image in prange(count):
+    for image in range(count):
         for m in range(maps):
             values[image, m] = activations[image, 0, m]
             positions[image, m] = 0
@@ -55,19 +54,16 @@ def _find(activations: Floats, values: Floats, positions: Ints) -> None:
 def _paint(canvas: Floats, values: Floats, positions: Ints, decoder: Floats, width: int, block: int) -> None:
     maps, kernel, run = decoder.shape
     channels = run // kernel
-    count = canvas.shape[0]
-    parts = min(count, 8)
-    for part in prange(parts):
-        for begin in range(0, maps, block):
-            for image in range(part * count // parts, (part + 1) * count // parts):
-                for m in range(begin, min(begin + block, maps)):
-                    value = values[image, m]
-                    if value != 0:  # a NaN goes on to the loss, which is watched
-                        top = positions[image, m] // width
-                        left = positions[image, m] % width * channels
-                        for u in range(kernel):
-                            for t in range(run):
-                                canvas[image, top + u, left + t] += value * decoder[m, u, t]
+    for begin in range(0, maps, block):
+        for image in range(canvas.shape[0]):
+            for m in range(begin, min(begin + block, maps)):
+                value = values[image, m]
+                if value != 0:  # a NaN goes on to the loss, which is watched
+                    top = positions[image, m] // width
+                    left = positions[image, m] % width * channels
+                    for u in range(kernel):
+                        for t in range(run):
+                            canvas[image, top + u, left + t] += value * decoder[m, u, t]
 
 
 @_compiled
@@ -79,14 +75,16 @@ def _backward(
     decoder: Floats,
     width: int,
     block: int,
+    start: int,
+    stop: int,
     encoder_gradient: Floats,
     bias_gradient: Floats,
     decoder_gradient: Floats,
 ) -> None:
-    maps, kernel, run = decoder.shape
+    _, kernel, run = decoder.shape
     channels = run // kernel
-    for part in prange((maps + block - 1) // block):
-        begin, end = part * block, min((part + 1) * block, maps)
+    for begin in range(start, stop, block):
+        end = min(begin + block, stop)
         for m in range(begin, end):
             bias_gradient[m] = 0
             for u in range(kernel):
@@ -117,9 +115,9 @@ def _runs(tensor: Tensor) -> Floats:
     return array
 
 
-def _block(maps: int, filter_bytes: int, arrays: int) -> int:
-    """Maps a block: as many as fit the cache, but enough blocks to keep every core busy to the end."""
-    return max(1, min(CACHE_BYTES // (arrays * filter_bytes), maps // 16))
+def _block(filters: Tensor, arrays: int) -> int:
+    """Maps a block: as many filters as fit the cache, of this many arrays."""
+    return max(1, CACHE_BYTES // (arrays * filters[0].numel() * 4))
 
 
 def find(activations: Tensor, values: Tensor, positions: Tensor) -> None:
@@ -129,8 +127,13 @@ def find(activations: Tensor, values: Tensor, positions: Tensor) -> None:
 
 def paint(canvas: Tensor, values: Tensor, positions: Tensor, decoder: Tensor, width: int) -> None:
     """Add values[n, m] * decoder[m], (M, k, k, C), into canvas[n], (N, H + 2h, W + 2h, C), at each winner's place."""
-    block = _block(len(decoder), 4 * decoder[0].numel(), arrays=1)
-    _paint(_runs(canvas), values.numpy(), positions.numpy(), _runs(decoder), width, block)
+    images, filters, numbers, places = _runs(canvas), _runs(decoder), values.numpy(), positions.numpy()
+    block = _block(decoder, arrays=1)
+
+    def work(start: int, stop: int) -> None:
+        _paint(images[start:stop], numbers[start:stop], places[start:stop], filters, width, block)
+
+    spread(work, len(images))
 
 
 def backward(
@@ -145,7 +148,11 @@ def backward(
     decoder_gradient: Tensor,
 ) -> None:
     """Gradients of P (M, k, k, C), b (M,) and W (M, k, k, C) from dE/dx^ `error` (N, H + 2h, W + 2h, C)."""
-    block = _block(len(decoder), 4 * decoder[0].numel(), arrays=3)
-    code = values.numpy(), positions.numpy()
+    images = _runs(padded), _runs(error), values.numpy(), positions.numpy(), _runs(decoder)
     gradients = _runs(encoder_gradient), bias_gradient.numpy(), _runs(decoder_gradient)
-    _backward(_runs(padded), _runs(error), *code, _runs(decoder), width, block, *gradients)
+    block = _block(decoder, arrays=3)
+
+    def work(start: int, stop: int) -> None:
+        _backward(*images, width, block, start, stop, *gradients)
+
+    spread(work, len(decoder), pieces=4)
