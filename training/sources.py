@@ -56,6 +56,8 @@ def decode(path: Path, size: int, color_mode: str) -> Pixels:
             image = ImageOps.exif_transpose(opened)
     except Exception as error:  # Pillow's decoders raise whatever comes up
         raise ImageError(f"{path}: {error}") from error
+    if image.mode.startswith("I"):  # 16 bits of grey: the high byte, which `convert` would clip instead
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
