@@ -1,4 +1,4 @@
-"""What both halves share in a test."""
+"""How the contract tests run."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,21 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors are faster with one thread."""
+@pytest.fixture(scope="session", autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """Gives the other tests the threads that they had."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_a_module() -> None:
+    """Tensors this small are faster with one thread; module fixtures, too, find it set."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_a_test() -> None:
+    """A test that asks for more threads asks for itself only."""
+    torch.set_num_threads(1)

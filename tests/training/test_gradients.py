@@ -112,9 +112,10 @@ def check_gradients(case: Case, backend: Backend) -> Filters:
     return gradients
 
 
-@settings(max_examples=50, deadline=None)
-@given(cases)
-def test_gradients_are_dense_autograds_in_every_shape(case: Case) -> None:
+@settings(max_examples=250, deadline=None)
+@given(cases, st.integers(1, 3))
+def test_gradients_are_dense_autograds_in_every_shape(case: Case, threads: int) -> None:
+    torch.set_num_threads(threads)
     compiled, plain = (check_gradients(case, backend) for backend in BACKENDS)
     for one, other in zip(compiled.tensors(), plain.tensors(), strict=True):
         scale = max(float(other.abs().max()), 1.0)
@@ -135,6 +136,7 @@ def test_gradients_are_dense_autograds_in_every_shape(case: Case) -> None:
 def test_gradients_are_dense_autograds_at_the_papers_sizes(
     backend: Backend, shape: tuple[int, int, int, int], maps: int, kernel: int
 ) -> None:
+    torch.set_num_threads(2)
     check_gradients(make(shape, maps, kernel, "noise", "mixed", seed=7, scale=0.05), backend)
 
 

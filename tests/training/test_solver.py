@@ -97,7 +97,7 @@ def test_every_strength_reaches_its_optimum_in_one_run(loss: str) -> None:
         assert difference < 5e-3, f"strength {strength}: weights are {difference:.1e} off"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     loss=st.sampled_from(("svm", "logistic")),
     classes=st.integers(2, 6),

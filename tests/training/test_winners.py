@@ -128,6 +128,20 @@ def test_the_same_step_twice_gives_the_same_bits(backend: Backend) -> None:
 
 
 @both
+def test_the_number_of_threads_changes_nothing(backend: Backend) -> None:
+    images, filters = random_images(7, 3, 16, 16), random_filters(50, 3, 9)
+    runs = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        gradients = filters.empty_like()
+        loss, code = step(images, filters, gradients, backend)
+        runs.append((loss, code.values, code.positions.float(), *gradients.tensors()))
+    for run in runs[1:]:
+        for one, other in zip(runs[0], run, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
+
+
+@both
 @pytest.mark.parametrize("where", ["image", "encoder", "decoder"])
 def test_a_nan_ends_in_the_loss_and_hangs_nothing(backend: Backend, where: str) -> None:
     images, filters = random_images(2, 1, 6, 6), random_filters(4, 1, 3)
