@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -104,9 +104,20 @@ class FolderSource:
         return FolderSource([self.paths[i] for i in order], self.size, self.color_mode)
 
 
+@runtime_checkable
+class LazySource(ImageSource, Protocol):
+    """Images that are made when they are asked for."""
+
+    def take(self, order: npt.NDArray[np.int64]) -> ImageSource:
+        """The same images in another order, without making them."""
+        ...
+
+
 def reorder(source: ImageSource, order: npt.NDArray[np.int64]) -> ImageSource:
     """The same images in another order."""
-    return source.take(order) if isinstance(source, FolderSource) else source[order]
+    if not isinstance(source, np.ndarray) and isinstance(source, LazySource):
+        return source.take(order)
+    return source[order]
 
 
 def prefetch(source: ImageSource, batches: Iterator[npt.NDArray[np.int64]]) -> Iterator[Pixels]:
