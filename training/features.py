@@ -1,6 +1,7 @@
 """Feature vectors in, float32 blocks of them out, as often as a solver asks: float16 in memory or in a file."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-BLOCK_ROWS = 256
-"""Images converted to float32 at a time, so that the block is still in cache when it is multiplied."""
+BLOCK_ROWS = 128
+"""Rows that a thread converts to float32 at a time, so that the block is still in cache when it is multiplied."""
 MEMORY_BYTES = 2 << 30
 """Features above this size go to a file: a run's memory does not grow with the number of its images."""
 
@@ -29,6 +30,7 @@ class FeatureFile:
 
     def __init__(self, path: Path, rows: int, columns: int, first: int = 0) -> None:
         self.path, self.shape, self.first = path, (rows, columns), first
+        self._kept = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
 
@@ -50,9 +52,16 @@ class FeatureFile:
 
     def read(self, start: int, stop: int, out: Tensor) -> None:
         """Copy rows start .. stop into float32 `out`."""
-        half = np.empty((stop - start, self.shape[1]), np.float16)
+        half = self._buffer(stop - start)
         self._all(lambda fd, view, at: os.preadv(fd, [view], at), half, start)
         out.copy_(torch.from_numpy(half))
+
+    def _buffer(self, rows: int) -> npt.NDArray[np.float16]:
+        """Room for rows, kept for the next block of this thread."""
+        kept: npt.NDArray[np.float16] | None = getattr(self._kept, "rows", None)
+        if kept is None or len(kept) < rows:
+            kept = self._kept.rows = np.empty((rows, self.shape[1]), np.float16)
+        return kept[:rows]
 
     def _all(self, move: Callable[[int, memoryview, int], int], array: npt.NDArray[np.float16], row: int) -> None:
         """Repeat a system call until every byte has been moved."""
@@ -89,12 +98,15 @@ def part(features: Features, start: int, stop: int) -> Features:
     return features.view(start, stop) if isinstance(features, FeatureFile) else features[start:stop]
 
 
-def blocks(features: Features, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int, Tensor]]:
-    """Consecutive float32 blocks: start, stop, (stop - start, D). The block's memory is used again for the next one."""
-    count, size = features.shape
-    buffer = torch.empty(min(rows, count), size)
-    for start in range(0, count, rows):
-        stop = min(start + rows, count)
+def blocks(features: Features, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int, Tensor]]:
+    """Consecutive float32 blocks of the rows first .. last: start, stop, (stop - start, D).
+
+    A block's memory is used again for the next one.
+    """
+    last = len(features) if last is None else last
+    buffer = torch.empty(min(BLOCK_ROWS, last - first), features.shape[1])
+    for start in range(first, last, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, last)
         block = buffer[: stop - start]
         if isinstance(features, FeatureFile):
             features.read(start, stop, block)

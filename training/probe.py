@@ -16,6 +16,7 @@ from training.journal import Journal
 from training.losses import LOSSES
 from training.scaling import DesignMatrix, Scaling
 from training.solver import Sketch, minimise
+from training.workers import alone
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class ProbeFit:
 
     def run(self) -> Probe:
         """Try every loss and strength on the split, then fit the best of them to all rows."""
+        with alone():
+            return self._choose_and_fit()
+
+    def _choose_and_fit(self) -> Probe:
         fitting = part(self.features, 0, self.fitted)
         matrix = DesignMatrix(fitting, Scaling.fit(fitting, self.maps))
         held_out = DesignMatrix(part(self.features, self.fitted, len(self.features)), matrix.scaling)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from training import parallel
 from training.features import Features, blocks
+from training.workers import spread
 
 NARROW = 32
 """Columns up to which the transposed product is faster as (J, N) x (N, D) than as (D, N) x (N, J), by measurement."""
@@ -63,23 +64,33 @@ class DesignMatrix:
         """Product with weights (D + 1, J), the last row for the ones: this process's (N, J) float32."""
         raw, offset = self.fold(weights)
         out = torch.empty(self.rows, weights.shape[1])
-        for start, stop, block in blocks(self.features):
-            torch.mm(block, raw, out=out[start:stop])
+
+        def work(first: int, last: int) -> None:
+            for start, stop, block in blocks(self.features, first, last):
+                torch.mm(block, raw, out=out[start:stop])
+
+        spread(work, self.rows)
         return out.add_(offset)
 
     def transposed_times(self, values: Tensor) -> Tensor:
         """Product of the transpose with this process's values (N, J): (D + 1, J) float32, summed over all processes."""
-        narrow = values.shape[1] <= NARROW
-        sums = (
-            torch.zeros(values.shape[1], self.columns - 1) if narrow else torch.zeros(self.columns - 1, values.shape[1])
-        )
-        for start, stop, block in blocks(self.features):
-            if narrow:
-                sums.addmm_(values[start:stop].T, block)
-            else:
-                sums.addmm_(block.T, values[start:stop])
-        out = torch.cat([sums.T if narrow else sums, values.sum(0, keepdim=True)])
-        parallel.sum_(out)
+        columns = values.shape[1]
+        partial: dict[int, Tensor] = {}
+
+        def work(first: int, last: int) -> None:
+            narrow = columns <= NARROW
+            sums = torch.zeros(columns, self.columns - 1) if narrow else torch.zeros(self.columns - 1, columns)
+            for start, stop, block in blocks(self.features, first, last):
+                if narrow:
+                    sums.addmm_(values[start:stop].T, block)
+                else:
+                    sums.addmm_(block.T, values[start:stop])
+            partial[first] = sums.T if narrow else sums
+
+        spread(work, self.rows)
+        # in the order of the rows, not in that in which the threads were done: the same sum every time
+        total = sum((partial[first] for first in sorted(partial)), torch.zeros(self.columns - 1, columns))
+        out = parallel.sum_(torch.cat([total, values.sum(0, keepdim=True)]))
         out[:-1].addr_(self.scaling.mean, out[-1].clone(), alpha=-1.0).mul_(self.scaling.scale[:, None])
         return out
 

@@ -97,9 +97,11 @@ def both_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Feature
 def test_features_in_a_file_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory, file = both_stores(tmp_path, monkeypatch)
     assert (tmp_path / "features.f16").stat().st_size == 2 * 600 * 30 and not (tmp_path / "unused").exists()
+    monkeypatch.setattr(features, "BLOCK_ROWS", 101)
     for store in (memory, file, part(memory, 0, 600)):
-        rows = torch.cat([block.clone() for _, _, block in blocks(store, 101)])
+        rows = torch.cat([block.clone() for _, _, block in blocks(store)])
         assert torch.equal(rows, drawn().float())
+        assert torch.equal(torch.cat([block.clone() for _, _, block in blocks(store, 50, 420)]), rows[50:420])
     for start, stop in ((0, 10), (255, 258), (599, 600)):
         one, other = (next(blocks(part(store, start, stop)))[2] for store in (memory, file))
         assert torch.equal(one, other) and len(one) == stop - start
