@@ -3,7 +3,7 @@ PYTHON  ?= python3
 COMPOSE ?= docker compose
 DATASET ?= cifar10
 ARGS    ?=
-BENCH   ?= $(patsubst benchmarks/%.py,%,$(shell grep -ls __main__ benchmarks/*.py))
+BENCH   ?= training_step pipeline
 
 # Two environments, so that serving never installs torch: .venv holds the service, .venv-dev everything.
 SERVE_VENV := .venv
@@ -35,7 +35,7 @@ format: $(DEV_VENV)/.installed ## let ruff lay out the code and mend what it can
 train: $(DEV_VENV)/.installed ## train a model: DATASET=mnist|cifar10, DATA_DIR=folder with the official files
 	@exec $(DEV) -m training.run --dataset $(DATASET) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(ARGS)
 
-bench: $(DEV_VENV)/.installed ## run every benchmark, or BENCH=name for benchmarks/name.py
+bench: $(DEV_VENV)/.installed ## run the benchmarks that need nothing else; BENCH=name for benchmarks/name.py
 	@for name in $(BENCH); do echo "== $$name"; $(DEV) -m benchmarks.$$name $(ARGS) || exit 1; done
 
 up: ## start service, Prometheus and Grafana in containers; returns once they are healthy
