@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.downloads import DownloadError, fetch
-from training.sources import ImageSource, reorder
+from training.sources import FolderSource, ImageSource, reorder
 
 Labels = npt.NDArray[np.int64]
 
@@ -59,6 +59,15 @@ class Split:
         """Refuse a split whose halves do not belong together."""
         if len(self.images.shape) != 4 or len(self.images) != len(self.labels):
             raise DataError(f"images {self.images.shape} do not go with labels {self.labels.shape}")
+
+    def digest(self) -> str:
+        """SHA-256 over labels, shape and pixels; of images that are decoded when needed, over their paths."""
+        digest = hashlib.sha256(repr(self.images.shape).encode() + self.labels.tobytes())
+        if isinstance(self.images, np.ndarray):
+            digest.update(np.ascontiguousarray(self.images).data)
+        elif isinstance(self.images, FolderSource):
+            digest.update("\n".join((self.images.color_mode, *self.images.paths)).encode())
+        return digest.hexdigest()
 
     def shuffled(self, seed: int) -> "Split":
         """The same pairs in a random order."""

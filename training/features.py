@@ -39,8 +39,9 @@ class FeatureFile:
         return self.shape[0]
 
     def __del__(self) -> None:
-        """Close this view's descriptor."""
-        os.close(self._descriptor)
+        """Close this view's descriptor, if it came to one."""
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
 
     def view(self, start: int, stop: int) -> "FeatureFile":
         """Rows start .. stop, without reading them."""

@@ -57,7 +57,7 @@ class LayerFit:
 
     Attributes:
         layer: the layer; its parameters are changed in place.
-        images: uint8 (N, H, W, C), every one of them seen once an epoch.
+        images: uint8 (N, H, W, C); each is seen at most once an epoch, those that would not fill a batch another time.
         prepare: uint8 (B, H, W, C) to the layer's input, float32 (B, C', H', W').
         checkpoint: file to resume from and to write to.
         journal: where the curves go.

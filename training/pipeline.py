@@ -98,9 +98,11 @@ class Pipeline:
 
     def _claim(self) -> None:
         path = self.folder / "config.json"
-        config = json.loads(json.dumps(self.config.to_json()))
+        config = json.loads(json.dumps({**self.config.to_json(), "images_sha256": self.dataset.train.digest()}))
         if self._read("config.json", config) != config:
-            raise ConfigError(f"{path} is of a run with other settings: give --fresh to drop it, or another --runs-dir")
+            raise ConfigError(
+                f"{path} is of a run with other settings or images: give --fresh to drop it, or another --runs-dir"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write("config.json", config)
 

@@ -103,6 +103,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     folder = options.runs_dir / f"{config.name}-seed{config.seed}"
     if options.fresh and parallel.is_first():
         shutil.rmtree(folder, ignore_errors=True)
+    parallel.wait()
     command = "python -m training.run " + shlex.join(arguments)
     try:
         dataset = load_dataset(config, options)
