@@ -32,7 +32,7 @@ def save(path: Path, arrays: Mapping[str, Tensor | npt.NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("wb") as sink:
-        plain: dict[str, Any] = {k: v.detach().numpy() if isinstance(v, Tensor) else v for k, v in arrays.items()}
+        plain: dict[str, Any] = {k: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for k, v in arrays.items()}
         np.savez(sink, allow_pickle=False, **plain)
         sink.flush()
         os.fsync(sink.fileno())

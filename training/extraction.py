@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training import features, parallel
-from training.features import Features
+from training.features import CPU, Features
 from training.sources import ImageSource, Pixels, prefetch
 from training.stack import FeatureExtractor
 from training.winners import CHUNK_BYTES
@@ -26,7 +26,12 @@ def chunk_images(extractor: FeatureExtractor, height: int, width: int) -> int:
 
 
 def extract(
-    extractor: FeatureExtractor, images: ImageSource, ranges: Sequence[tuple[int, int]], spill: Path, name: str
+    extractor: FeatureExtractor,
+    images: ImageSource,
+    ranges: Sequence[tuple[int, int]],
+    spill: Path,
+    name: str,
+    device: torch.device = CPU,
 ) -> Features:
     """Features of some of the images.
 
@@ -36,6 +41,7 @@ def extract(
         ranges: of the images, first one and the one after the last; their rows follow each other in the result.
         spill: file for the matrix, should it be too large for memory.
         name: what the progress bar calls them.
+        device: where the network is; features that fit stay there.
 
     Returns:
         (N, D) float16; 11 bits of mantissa are plenty for a linear probe, and halve what each of its passes reads.
@@ -43,7 +49,7 @@ def extract(
     total = sum(stop - start for start, stop in ranges)
     _, height, width, _ = images.shape
     maps, out_height, out_width = extractor.shapes(height, width)[-1]
-    out = features.room(total, maps * out_height * out_width, spill)
+    out = features.room(total, maps * out_height * out_width, spill, device)
     chunk = chunk_images(extractor, height, width)
     # a source may have to decode: ask it for many at a time
     block = chunk * max(1, 512 // chunk)
@@ -51,8 +57,8 @@ def extract(
     with alone(), tqdm(total=total, unit="img", desc=name, disable=not parallel.is_first()) as bar:
         numbers = (np.arange(i, min(i + block, stop)) for start, stop in ranges for i in range(start, stop, block))
         for pixels in prefetch(images, numbers):
-            rows = torch.empty(len(pixels), out.shape[1], dtype=torch.float16)
-            spread(functools.partial(_fill, rows, extractor, pixels, chunk), len(pixels))
+            rows = torch.empty(len(pixels), out.shape[1], dtype=torch.float16, device=device)
+            spread(functools.partial(_fill, rows, extractor, pixels, chunk), len(pixels), device)
             features.write(out, row, rows)
             row += len(rows)
             bar.update(len(rows))
@@ -63,4 +69,4 @@ def _fill(rows: Tensor, extractor: FeatureExtractor, pixels: Pixels, chunk: int,
     """Write the features of images start .. stop into their rows."""
     for first in range(start, stop, chunk):
         part = slice(first, min(first + chunk, stop))
-        rows[part] = extractor(torch.from_numpy(pixels[part]))
+        rows[part] = extractor(torch.from_numpy(pixels[part]).to(rows.device))

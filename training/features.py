@@ -14,6 +14,8 @@ BLOCK_ROWS = 128
 """Rows that a thread converts to float32 at a time, so that the block is still in cache when it is multiplied."""
 MEMORY_BYTES = 2 << 30
 """Features above this size go to a file: a run's memory does not grow with the number of its images."""
+GPU_SHARE = 0.5
+CPU = torch.device("cpu")
 
 
 class FeatureFile:
@@ -49,7 +51,7 @@ class FeatureFile:
 
     def write(self, start: int, rows: Tensor) -> None:
         """Store rows of any float type from row `start` on."""
-        self._all(os.pwrite, rows.half().numpy(), start)
+        self._all(os.pwrite, rows.half().cpu().numpy(), start)
 
     def read(self, start: int, stop: int, out: Tensor) -> None:
         """Copy rows start .. stop into float32 `out`."""
@@ -79,10 +81,16 @@ Features = Tensor | FeatureFile
 """(N, D): a float16 or float32 tensor, or a float16 file."""
 
 
-def room(rows: int, columns: int, path: Path) -> Features:
-    """An uninitialised float16 (rows, columns) matrix: in memory up to `MEMORY_BYTES`, else in a file."""
-    if 2 * rows * columns <= MEMORY_BYTES:
-        return torch.empty(rows, columns, dtype=torch.float16)
+def room(rows: int, columns: int, path: Path, device: torch.device = CPU) -> Features:
+    """An uninitialised float16 (rows, columns) matrix: in memory up to `MEMORY_BYTES`, else in a file.
+
+    On a GPU: in its memory, up to `GPU_SHARE` of what is free there.
+    """
+    limit = MEMORY_BYTES
+    if device.type == "cuda":
+        limit = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+    if 2 * rows * columns <= limit:
+        return torch.empty(rows, columns, dtype=torch.float16, device=device)
     return FeatureFile(path, rows, columns)
 
 
@@ -105,7 +113,8 @@ def blocks(features: Features, first: int = 0, last: int | None = None) -> Itera
     A block's memory is used again for the next one.
     """
     last = len(features) if last is None else last
-    buffer = torch.empty(min(BLOCK_ROWS, last - first), features.shape[1])
+    device = CPU if isinstance(features, FeatureFile) else features.device
+    buffer = torch.empty(min(BLOCK_ROWS, last - first), features.shape[1], device=device)
     for start in range(first, last, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, last)
         block = buffer[: stop - start]

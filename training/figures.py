@@ -26,6 +26,7 @@ def filter_grid(filters: Tensor, scale: int = 4, columns: int | None = None) -> 
     Raises:
         ValueError: C is neither 1 nor 3.
     """
+    filters = filters.detach().cpu()
     count, channels, height, width = filters.shape
     if channels not in (1, 3):
         raise ValueError(f"{channels} channels cannot be shown as a picture")

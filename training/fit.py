@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training import checkpoints, parallel, winners
+from training.features import CPU
 from training.journal import Journal
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, prefetch
@@ -62,6 +63,7 @@ class LayerFit:
         checkpoint: file to resume from and to write to.
         journal: where the curves go.
         seed: decides the order of the images.
+        device: where to train.
     """
 
     layer: SparseConvAutoencoder
@@ -70,6 +72,7 @@ class LayerFit:
     checkpoint: Path
     journal: Journal
     seed: int
+    device: torch.device = CPU
     progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +83,9 @@ class LayerFit:
             raise ValueError(f"a batch of {self.batch} images cannot be shared by {parallel.world()} processes")
         self.steps_per_epoch = len(self.images) // self.batch
         self.total_steps = config.epochs * self.steps_per_epoch
+        self.layer.to(self.device)
         self.optimiser = torch.optim.Adam(self.layer.parameters(), lr=config.learning_rate)
-        self.progress = Progress(wins=torch.zeros(config.maps, dtype=torch.int64))
+        self.progress = Progress(wins=torch.zeros(config.maps, dtype=torch.int64, device=self.device))
         if self.checkpoint.exists():
             self._restore()
 
@@ -127,7 +131,7 @@ class LayerFit:
 
     def _step(self, batch: Tensor) -> float:
         """One gradient step; returns the loss as a share of the images' energy."""
-        x = self.prepare(batch)
+        x = self.prepare(batch.to(self.device))
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
         gradients = self.layer.gradients()
@@ -157,13 +161,13 @@ class LayerFit:
         tensors = gradients.tensors()
         share = images / self.batch
         # float64 keeps the counts whole and makes the sum depend less on the number of processes
-        parts = [torch.tensor([energy, error], dtype=torch.float64), wins.double()]
-        parts += [tensor.flatten().double() * share for tensor in tensors]
+        parts = [torch.tensor([energy, error], dtype=torch.float64), wins.double().cpu()]
+        parts += [tensor.flatten().double().cpu() * share for tensor in tensors]
         packed = parallel.sum_(torch.cat(parts))
         sums, *flat = torch.split(packed, [len(part) for part in parts])
         for tensor, values in zip(tensors, flat[1:], strict=True):
             tensor.copy_(values.view(tensor.shape))
-        return float(sums[0]), float(sums[1]), flat[0].long()
+        return float(sums[0]), float(sums[1]), flat[0].long().to(self.device)
 
     def _learning_rate(self) -> float:
         """Linear rise over the warm-up, linear fall to zero over the run."""
@@ -210,4 +214,4 @@ class LayerFit:
                 slots.setdefault(int(index), {})[name] = winners.channels_last(value) if value.ndim == 4 else value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
         step, energy, loss = state["progress"].tolist()
-        self.progress = Progress(step=int(step), energy=energy, loss=loss, wins=state["wins"])
+        self.progress = Progress(step=int(step), energy=energy, loss=loss, wins=state["wins"].to(self.device))

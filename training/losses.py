@@ -26,7 +26,7 @@ class Loss(ABC):
     def __init__(self, labels: Tensor, classes: int) -> None:
         self.labels = labels
         self.classes = classes
-        self.rows = torch.arange(len(labels))
+        self.rows = torch.arange(len(labels), device=labels.device)
         self.count = parallel.total(len(labels))
 
     @abstractmethod
@@ -50,7 +50,7 @@ class SquaredHinge(Loss):
 
     def __init__(self, labels: Tensor, classes: int) -> None:
         super().__init__(labels, classes)
-        self.signs = torch.full((len(labels), 1, classes), -1.0)
+        self.signs = torch.full((len(labels), 1, classes), -1.0, device=labels.device)
         self.signs[self.rows, 0, labels] = 1.0
 
     def slope(self, scores: Tensor) -> Tensor:

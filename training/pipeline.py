@@ -17,6 +17,7 @@ from training.config import RunConfig
 from training.datasets import Dataset
 from training.export import OnnxModel, TrainedModel, build_checked, next_version, write_bundle
 from training.extraction import extract
+from training.features import CPU
 from training.fit import LayerFit
 from training.journal import Journal
 from training.probe import Probe, ProbeFit, Trial, validation_start
@@ -54,6 +55,7 @@ class Pipeline:
         models_dir: where bundles go.
         command: the command line, for the model card.
         version: the bundle's version; by default the next free one.
+        device: where to train.
 
     Raises:
         ConfigError: `folder` holds a run with another config.
@@ -67,9 +69,10 @@ class Pipeline:
         models_dir: Path,
         command: str,
         version: str | None = None,
+        device: torch.device = CPU,
     ) -> None:
         self.config, self.dataset, self.folder = config, dataset, folder
-        self.models_dir, self.command, self.version = models_dir, command, version
+        self.models_dir, self.command, self.version, self.device = models_dir, command, version, device
         self._claim()
         # the probe validates on the last rows; shuffled once, here, they are a random sample
         self.train = dataset.train.shuffled(config.seed)
@@ -88,7 +91,7 @@ class Pipeline:
             extractor = FeatureExtractor(preprocessing, layers)
             with self._timed("probe"):
                 probe = self._probe(extractor)
-            model = TrainedModel(self.config, self.dataset, extractor, probe)
+            model = TrainedModel(self.config, self.dataset, extractor.cpu(), probe)
             with self._timed("export"):
                 bundle = self._export(model)
             parallel.wait()
@@ -127,12 +130,12 @@ class Pipeline:
     def _preprocessing(self) -> Preprocessing:
         path = self.folder / "whitening.npz"
         if not self._have(path):
-            fitted = whitening.fit(self.train.images, self.config)
+            fitted = whitening.fit(self.train.images, self.config, self.device)
             if parallel.is_first():
                 checkpoints.save(path, fitted.state_dict())
             parallel.wait()
         # also the first time: what is read back is what a resumed run will use
-        return whitening.restore(checkpoints.load(path), self.config)
+        return whitening.restore(checkpoints.load(path), self.config).to(self.device)
 
     def _have(self, path: Path) -> bool:
         """Whether a stage's result is there; asked by all processes before any of them writes it."""
@@ -149,7 +152,13 @@ class Pipeline:
         self.journal.prefix = f"layer{index}/"
         prepare = FeatureExtractor(preprocessing, below).maps
         fit = LayerFit(
-            layer, self.train.images, prepare, self.folder / f"layer{index}.npz", self.journal, self.config.seed
+            layer,
+            self.train.images,
+            prepare,
+            self.folder / f"layer{index}.npz",
+            self.journal,
+            self.config.seed,
+            self.device,
         )
         fit.run()
         if parallel.is_first():
@@ -193,7 +202,7 @@ class Pipeline:
         rows = np.concatenate([np.arange(*bounds) for bounds in ranges])
         spill = self.folder / f"features-{parallel.rank()}.f16"
         try:
-            features = extract(extractor, self.train.images, ranges, spill, "features")
+            features = extract(extractor, self.train.images, ranges, spill, "features", self.device)
             labels = torch.from_numpy(self.train.labels[rows])
             fitted = ranges[0][1] - ranges[0][0]
             classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from training import parallel
 from training.config import ProbeConfig
-from training.features import Features, part
+from training.features import FeatureFile, Features, part
 from training.journal import Journal
 from training.losses import LOSSES
 from training.scaling import DesignMatrix, Scaling
@@ -102,7 +102,8 @@ class ProbeFit:
         journal: Journal,
         fitted: int | None = None,
     ) -> None:
-        self.features, self.labels, self.classes, self.maps = features, labels, classes, maps
+        self.features, self.classes, self.maps = features, classes, maps
+        self.labels = labels if isinstance(features, FeatureFile) else labels.to(features.device)
         self.config, self.journal = config, journal
         self.fitted = validation_start(len(features), config) if fitted is None else fitted
 
@@ -124,7 +125,7 @@ class ProbeFit:
         matrix = DesignMatrix(self.features, Scaling.fit(self.features, self.maps))
         weights = self._fit(best.loss, (best.strength,), matrix, sketch, "probe: all images")
         raw, bias = matrix.fold(weights[:, 0])
-        return Probe(raw / best.temperature, bias / best.temperature, best, tuple(trials))
+        return Probe((raw / best.temperature).cpu(), (bias / best.temperature).cpu(), best, tuple(trials))
 
     def _try(
         self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, held_out: DesignMatrix, sketch: Sketch
@@ -135,7 +136,7 @@ class ProbeFit:
             m.times(weights.flatten(1)).view(m.rows, len(strengths), self.classes) for m in (matrix, held_out)
         )
         accuracies = zip(_accuracy(fitted_scores, train).tolist(), _accuracy(scores, held).tolist(), strict=True)
-        scores, held = parallel.concatenate(scores), parallel.concatenate(held)
+        scores, held = parallel.concatenate(scores.cpu()), parallel.concatenate(held.cpu())
         for index, (strength, (train_accuracy, accuracy)) in enumerate(zip(strengths, accuracies, strict=True)):
             trial = Trial(loss, strength, train_accuracy, accuracy, temperature_of(scores[:, index], held))
             self.journal.event("trial", **trial.__dict__)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import shlex
 import shutil
 import sys
@@ -13,6 +14,7 @@ from training import parallel
 from training.config import DEFAULT_PRESETS, PRESETS, RunConfig
 from training.datasets import DataError, Dataset, load
 from training.export import ParityError
+from training.features import CPU
 from training.fit import DivergedError
 from training.folders import load_folder
 from training.pipeline import ConfigError, Pipeline, Summary
@@ -45,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
     parser.add_argument("--maps", type=int, help="feature maps of the last layer")
     parser.add_argument("--whitening", choices=("none", "zca", "separable"), help="preprocessing of the images")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
     return parser.parse_args(arguments)
 
@@ -64,6 +67,24 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     return dataclasses.replace(
         config, layers=tuple(layers), seed=options.seed, whitening=options.whitening or config.whitening
     )
+
+
+class DeviceError(RuntimeError):
+    """The GPU that was asked for is not there."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this process: with several GPUs, the one of its number on this machine.
+
+    Raises:
+        DeviceError: `cuda` was asked for and cannot be had; it never falls back in silence.
+    """
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise DeviceError("--device cuda: this torch finds no CUDA device")
+    if name == "cpu" or not there:
+        return CPU
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def load_dataset(config: RunConfig, options: argparse.Namespace) -> Dataset:
@@ -107,8 +128,9 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     command = "python -m training.run " + shlex.join(arguments)
     try:
         dataset = load_dataset(config, options)
-        summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version).run()
-    except (DataError, ImageError, ConfigError, DivergedError, ParityError) as error:
+        device = pick_device(options.device)
+        summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device).run()
+    except (DataError, ImageError, ConfigError, DivergedError, ParityError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

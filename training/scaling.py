@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from training import parallel
-from training.features import Features, blocks
+from training.features import CPU, FeatureFile, Features, blocks
 from training.workers import spread
 
 NARROW = 32
@@ -31,7 +31,8 @@ class Scaling:
     @classmethod
     def fit(cls, features: Features, maps: int) -> "Scaling":
         """Measure features (N, D) of which each map owns D / maps consecutive ones; N over all processes."""
-        sums = torch.zeros(2, features.shape[1], dtype=torch.float64)
+        device = CPU if isinstance(features, FeatureFile) else features.device
+        sums = torch.zeros(2, features.shape[1], dtype=torch.float64, device=device)
         for _, _, block in blocks(features):
             sums[0] += block.sum(0)
             sums[1] += block.square().sum(0)
@@ -59,17 +60,18 @@ class DesignMatrix:
         self.rows = len(features)
         self.total_rows = parallel.total(self.rows)
         self.columns = features.shape[1] + 1
+        self.device = scaling.mean.device
 
     def times(self, weights: Tensor) -> Tensor:
         """Product with weights (D + 1, J), the last row for the ones: this process's (N, J) float32."""
         raw, offset = self.fold(weights)
-        out = torch.empty(self.rows, weights.shape[1])
+        out = torch.empty(self.rows, weights.shape[1], device=self.device)
 
         def work(first: int, last: int) -> None:
             for start, stop, block in blocks(self.features, first, last):
                 torch.mm(block, raw, out=out[start:stop])
 
-        spread(work, self.rows)
+        spread(work, self.rows, self.device)
         return out.add_(offset)
 
     def transposed_times(self, values: Tensor) -> Tensor:
@@ -79,7 +81,8 @@ class DesignMatrix:
 
         def work(first: int, last: int) -> None:
             narrow = columns <= NARROW
-            sums = torch.zeros(columns, self.columns - 1) if narrow else torch.zeros(self.columns - 1, columns)
+            shape = (columns, self.columns - 1) if narrow else (self.columns - 1, columns)
+            sums = torch.zeros(shape, device=self.device)
             for start, stop, block in blocks(self.features, first, last):
                 if narrow:
                     sums.addmm_(values[start:stop].T, block)
@@ -87,9 +90,10 @@ class DesignMatrix:
                     sums.addmm_(block.T, values[start:stop])
             partial[first] = sums.T if narrow else sums
 
-        spread(work, self.rows)
+        spread(work, self.rows, self.device)
         # in the order of the rows, not in that in which the threads were done: the same sum every time
-        total = sum((partial[first] for first in sorted(partial)), torch.zeros(self.columns - 1, columns))
+        empty = torch.zeros(self.columns - 1, columns, device=self.device)
+        total = sum((partial[first] for first in sorted(partial)), empty)
         out = parallel.sum_(torch.cat([total, values.sum(0, keepdim=True)]))
         out[:-1].addr_(self.scaling.mean, out[-1].clone(), alpha=-1.0).mul_(self.scaling.scale[:, None])
         return out

@@ -35,8 +35,8 @@ class Sketch:
         size = matrix.columns - 1
         rank = min(rank, size, matrix.total_rows)
         generator = torch.Generator().manual_seed(seed)
-        test = torch.linalg.qr(torch.randn(size, rank, generator=generator))[0]
-        padded = torch.cat([test, torch.zeros(1, rank)])
+        test = torch.linalg.qr(torch.randn(size, rank, generator=generator).to(matrix.device))[0]
+        padded = torch.cat([test, test.new_zeros(1, rank)])
         product = matrix.transposed_times(matrix.times(padded))[:-1] / matrix.total_rows
         shift = float(product.norm()) * 1e-6  # keeps the small matrix positive definite in float32
         product += shift * test
@@ -92,7 +92,7 @@ def minimise(
         Weights (D + 1, S, K) float32 on standardised features, the bias last.
     """
     shape = (matrix.columns, len(strengths), loss.classes)
-    penalty = torch.tensor(strengths, dtype=torch.float32)
+    penalty = torch.tensor(strengths, dtype=torch.float32, device=matrix.device)
     decay = penalty.view(1, -1, 1)
 
     def scores_of(weights: Tensor) -> Tensor:
@@ -103,7 +103,8 @@ def minimise(
         out[:-1] += decay * weights[:-1]
         return out
 
-    weights, scores = torch.zeros(shape), torch.zeros(matrix.rows, *shape[1:])
+    weights = torch.zeros(shape, device=matrix.device)
+    scores = torch.zeros(matrix.rows, *shape[1:], device=matrix.device)
     gradient = gradient_at(scores, weights)
     first_norm = _safe(_inner(gradient, gradient).sqrt())
     memory: deque[tuple[Tensor, Tensor]] = deque(maxlen=HISTORY)
@@ -157,7 +158,7 @@ def _line_search(
     """Newton's method for the best step (S,) along a direction: a convex function of one number a strength."""
     linear = (weights[:-1] * direction[:-1]).sum((0, 2)) * penalty
     square = direction[:-1].square().sum((0, 2)) * penalty
-    length = torch.zeros(len(penalty))
+    length = torch.zeros_like(penalty)
     for _ in range(LINE_SEARCH_STEPS):
         first, second = loss.along(scores + length[:, None] * along, along)
         change = (first + linear + length * square) / _safe(second + square)

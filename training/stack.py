@@ -69,7 +69,7 @@ class FeatureExtractor(nn.Module):
         top, left = (height - rows) // 2, (width - columns) // 2
         out = torch.empty_like(patch)
         for i in range(0, len(patch), 256):
-            canvas = torch.zeros(len(patch[i : i + 256]), channels, height, width)
+            canvas = patch.new_zeros(len(patch[i : i + 256]), channels, height, width)
             canvas[:, :, top : top + rows, left : left + columns] = patch[i : i + 256]
             pixels = self.preprocessing.to_pixels(canvas)
             out[i : i + 256] = pixels[:, :, top : top + rows, left : left + columns]

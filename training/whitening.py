@@ -172,35 +172,35 @@ KINDS: dict[str, type[ZcaWhitening] | type[SeparableWhitening]] = {
 }
 
 
-def measure(images: ImageSource, contrast_epsilon: float) -> tuple[Tensor, Tensor]:
+def measure(images: ImageSource, contrast_epsilon: float, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Mean (C, H, W) float32 and covariance (d, d) float64 of contrast-normalised images, in one pass.
 
     Args:
         images: uint8 (N, H, W, C); read in blocks, shared between the processes of a job.
         contrast_epsilon: see `normalise_contrast`.
+        device: where to compute; the results are on the processor.
     """
     _, height, width, channels = images.shape
     size = channels * height * width
-    total = torch.zeros(size, dtype=torch.float64)
-    products = torch.zeros(size, size, dtype=torch.float64)
+    total = torch.zeros(size, dtype=torch.float64, device=device)
+    products = torch.zeros(size, size, dtype=torch.float64, device=device)
     first, last = parallel.share(0, len(images))
     for start in range(first, last, FIT_IMAGES):
-        block = torch.from_numpy(images[start : min(start + FIT_IMAGES, last)])
+        block = torch.from_numpy(images[start : min(start + FIT_IMAGES, last)]).to(device)
         flat = normalise_contrast(to_planes(block), contrast_epsilon).flatten(1)
         total += flat.sum(0)
         products += flat.T @ flat
-    parallel.sum_(total)
-    parallel.sum_(products)
+    total, products = parallel.sum_(total.cpu()), parallel.sum_(products.cpu())
     mean = total / len(images)
     covariance = products / len(images) - torch.outer(mean, mean)
     return mean.float().view(channels, height, width), covariance
 
 
-def fit(images: ImageSource, config: RunConfig) -> Preprocessing:
+def fit(images: ImageSource, config: RunConfig, device: torch.device | None = None) -> Preprocessing:
     """What `config.whitening` asks for, fitted on training images uint8 (N, H, W, C)."""
     if config.whitening == "none":
         return PixelScaling()
-    mean, covariance = measure(images, config.contrast_epsilon)
+    mean, covariance = measure(images, config.contrast_epsilon, device)
     return KINDS[config.whitening].fit(mean, covariance, config.contrast_epsilon, config.whitening_epsilon)
 
 

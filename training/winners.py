@@ -24,6 +24,7 @@ Backend = Literal["numba", "torch"]
 
 CHUNK_BYTES = 4 << 20
 """Feature maps that a thread makes at a time: they are read back from cache for their maxima, not from memory."""
+GPU_CHUNK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ def _places(tensor: Tensor) -> Tensor:
     return channels_last(tensor).permute(0, 2, 3, 1)
 
 
+def chunk_images(filters: Tensor, places: int, device: torch.device) -> int:
+    """Images whose maps are made at a time: few enough for the cache, enough to read large filters seldom."""
+    limit = GPU_CHUNK_BYTES if device.type == "cuda" else max(CHUNK_BYTES, filters.numel() * 4 // 4)
+    return max(1, limit // (4 * len(filters) * places))
+
+
 def encode(images: Tensor, filters: Filters, backend: Backend | None = None) -> Code:
     """Find each map's winner.
 
@@ -102,7 +109,7 @@ def encode(images: Tensor, filters: Filters, backend: Backend | None = None) -> 
     values = images.new_empty(count, maps)
     positions = torch.empty(count, maps, dtype=torch.int32, device=images.device)
     images, weights = channels_last(images), channels_last(filters.encoder)
-    chunk = max(1, CHUNK_BYTES // (4 * maps * height * width))
+    chunk = chunk_images(filters.encoder, height * width, images.device)
 
     def find(start: int, stop: int) -> None:
         for first in range(start, stop, chunk):
@@ -110,10 +117,7 @@ def encode(images: Tensor, filters: Filters, backend: Backend | None = None) -> 
             activations = _places(functional.conv2d(images[rows], weights, filters.encoder_bias, padding=kernel // 2))
             kernels.find(activations.flatten(1, 2), values[rows], positions[rows])
 
-    if images.device.type == "cpu":
-        spread(find, count)
-    else:
-        find(0, count)
+    spread(find, count, images.device)
     return Code(values.relu_(), positions)
 
 

@@ -51,14 +51,22 @@ def shares(count: int, parts: int) -> list[tuple[int, int]]:
     return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
 
-def spread(work: Callable[[int, int], None], count: int, pieces: int = 1) -> None:
+def spread(
+    work: Callable[[int, int], None], count: int, device: torch.device | None = None, *, pieces: int = 1
+) -> None:
     """Call `work(start, stop)` on parts of 0 .. count, in as many threads as torch has; returns when all are done.
+
+    On a GPU one call does it all: the device shares the work out itself.
 
     Args:
         work: must release the interpreter's lock while it computes, and write nothing that another part does.
         count: where the range ends.
+        device: where the work is done; the processor by default.
         pieces: parts a thread, more than one where parts may differ in work.
     """
+    if device is not None and device.type != "cpu":
+        work(0, count)
+        return
     threads = _threads or torch.get_num_threads()
     parts = shares(count, threads * pieces)
     if threads == 1 or len(parts) <= 1:
