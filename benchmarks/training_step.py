@@ -20,6 +20,7 @@ from benchmarks.timing import alternate, machine, table, write_rows
 from training import winners
 from training.config import LayerConfig
 from training.sca import SparseConvAutoencoder
+from training.workers import alone
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,13 @@ def measure(name: str, device: torch.device, repeats: int, compiled: bool) -> di
         for ours, theirs in zip(gradients.tensors(), dense, strict=True)
         if theirs.grad is not None
     )
+
+    def ours() -> object:
+        with alone():  # as in training
+            return winners.step(x, filters, gradients)
+
     functions: dict[str, Callable[[], object]] = {
-        "ours": lambda: winners.step(x, filters, gradients),
+        "ours": ours,
         "dense": lambda: dense_step(x, dense),
         **convolutions(x, dense[0].detach(), dense[1].detach()),
     }

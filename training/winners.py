@@ -169,8 +169,9 @@ def step(images: Tensor, filters: Filters, gradients: Filters, backend: Backend 
     encoder, decoder = _places(gradients.encoder), _places(gradients.decoder)
     tensors = (padded, error, code.values, code.positions, _places(filters.decoder))
     kernels.backward(*tensors, width, encoder, gradients.encoder_bias, decoder)
-    gradients.encoder.copy_(encoder.permute(0, 3, 1, 2))  # nothing to do where the gradient is channels last itself
-    gradients.decoder.copy_(decoder.permute(0, 3, 1, 2))
+    for gradient, written in ((gradients.encoder, encoder), (gradients.decoder, decoder)):
+        if gradient.data_ptr() != written.data_ptr():  # it is not channels last itself
+            gradient.copy_(written.permute(0, 3, 1, 2))
     torch.sum(error, (0, 1, 2), out=gradients.decoder_bias)
     return loss, code
 
