@@ -21,7 +21,7 @@ from service.metrics import Metrics
 from service.middleware import Edge, Gate
 from service.problems import on_http_exception, on_service_error, on_validation_error
 from service.registry import Registry
-from service.routes import errors, features, filters, health, models, predict
+from service.routes import docs, errors, features, filters, health, models, predict
 from service.settings import Settings
 from service.state import Service
 
@@ -60,11 +60,12 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         description="Images in; feature vectors, classes and filters out.",
         version=__version__,
         lifespan=_lifespan,
+        docs_url=None,  # its page loads scripts from another host; ours is routes/docs.py
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.service = service
-    for family in (features, predict, filters, models, health, errors):
+    for family in (features, predict, filters, models, health, docs, errors):
         app.include_router(family.router)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)

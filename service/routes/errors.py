@@ -1,7 +1,9 @@
 """`GET /errors/{code}`: what the `type` of a problem leads to."""
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
 
 from service import errors
 from service.openapi import answers, json_answer
@@ -15,7 +17,9 @@ _EXAMPLE = {"code": "queue-full", "status": 429, "title": "Queue full", "descrip
     responses=answers(json_answer("What it means.", _EXAMPLE), 404),
     response_class=Response,
 )
-async def explain(request: Request, code: str) -> Response:
+async def explain(
+    request: Request, code: Annotated[str, Path(description="Last part of a problem's type.")]
+) -> Response:
     """Explains an error's type."""
     for kind in errors.ALL:
         if kind.code == code:

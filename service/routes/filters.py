@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.bundle import Bundle
 from service.filters import Kind, draw_filter, draw_grid, pick_filters
@@ -48,7 +48,7 @@ async def all_filters(
 )
 async def one_filter(
     request: Request,
-    index: int,
+    index: Annotated[int, Path(description="Number of the filter, from 0.")],
     model: ModelName = None,
     version: ModelVersion = None,
     layer: Layer = 1,

@@ -1,7 +1,9 @@
 """`GET /models`, `GET /models/{name}`: the manifests, with versions and which is default."""
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
 
 from service.openapi import answers, json_answer
 from service.state import service_of
@@ -37,7 +39,7 @@ async def models(request: Request) -> Response:
     responses=answers(json_answer("The model.", _EXAMPLE), 401, 404, 500, 503),
     response_class=Response,
 )
-async def one_model(request: Request, name: str) -> Response:
+async def one_model(request: Request, name: Annotated[str, Path(description="Name of the model.")]) -> Response:
     """Describes one model."""
     registry = service_of(request).registry
     return Response(orjson.dumps(registry.describe(registry.get(name))), media_type="application/json")
