@@ -1,8 +1,8 @@
 """`GET /errors/{code}`: what the `type` of a problem leads to."""
 
-import orjson
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from service import errors

@@ -1,8 +1,8 @@
 """`GET /models`, `GET /models/{name}`: the manifests, with versions and which is default."""
 
-import orjson
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from service.openapi import answers, json_answer
