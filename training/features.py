@@ -15,6 +15,7 @@ BLOCK_ROWS = 128
 MEMORY_BYTES = 2 << 30
 """Features above this size go to a file: a run's memory does not grow with the number of its images."""
 GPU_SHARE = 0.5
+"""Of a GPU's free memory, what features may take; the solver's blocks and scores need room beside them."""
 CPU = torch.device("cpu")
 
 

@@ -187,9 +187,7 @@ class LayerFit:
             "maps/mean_active_share": float(share.mean()),
         }
         self.journal.scalars(progress.step, values)
-        self.journal.event(
-            "epoch", epoch=progress.step // self.steps_per_epoch, images=seen, **{k: v for k, v in values.items()}
-        )
+        self.journal.event("epoch", epoch=progress.step // self.steps_per_epoch, images=seen, **values)
         if dead:
             self.journal.warn(f"{dead} of {self.layer.config.maps} maps won nothing in a whole epoch")
         progress.clear()

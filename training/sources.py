@@ -79,7 +79,7 @@ class FolderSource:
 
     def __init__(self, paths: Sequence[str], size: int, color_mode: str) -> None:
         self.paths, self.size, self.color_mode = paths, size, color_mode
-        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ Backend = Literal["numba", "torch"]
 CHUNK_BYTES = 4 << 20
 """Feature maps that a thread makes at a time: they are read back from cache for their maxima, not from memory."""
 GPU_CHUNK_BYTES = 1 << 30
+"""The same on a GPU, where only its memory is the limit."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def _places(tensor: Tensor) -> Tensor:
 
 def chunk_images(filters: Tensor, places: int, device: torch.device) -> int:
     """Images whose maps are made at a time: few enough for the cache, enough to read large filters seldom."""
-    limit = GPU_CHUNK_BYTES if device.type == "cuda" else max(CHUNK_BYTES, filters.numel() * 4 // 4)
+    filter_bytes = 4 * filters.numel()
+    limit = GPU_CHUNK_BYTES if device.type == "cuda" else max(CHUNK_BYTES, filter_bytes // 4)
     return max(1, limit // (4 * len(filters) * places))
 
 
