@@ -84,7 +84,8 @@ class LayerFit:
         self.steps_per_epoch = len(self.images) // self.batch
         self.total_steps = config.epochs * self.steps_per_epoch
         self.layer.to(self.device)
-        self.optimiser = torch.optim.Adam(self.layer.parameters(), lr=config.learning_rate)
+        # fused: parameters, moments and gradients pass through memory once; layer 2 has 105 million of each
+        self.optimiser = torch.optim.Adam(self.layer.parameters(), lr=config.learning_rate, fused=True)
         self.progress = Progress(wins=torch.zeros(config.maps, dtype=torch.int64, device=self.device))
         if self.checkpoint.exists():
             self._restore()

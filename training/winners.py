@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training import winners_numba, winners_torch
+from training import shortlist, winners_numba, winners_torch
 from training.workers import spread
 
 Backend = Literal["numba", "torch"]
@@ -111,6 +111,10 @@ def encode(images: Tensor, filters: Filters, backend: Backend | None = None) -> 
     values = images.new_empty(count, maps)
     positions = torch.empty(count, maps, dtype=torch.int32, device=images.device)
     images, weights = channels_last(images), channels_last(filters.encoder)
+    if kernels is winners_numba and shortlist.pays(filters.encoder):
+        tensors = _places(images), _places(filters.encoder), filters.encoder_bias
+        shortlist.encode(*tensors, values, positions)
+        return Code(values.relu_(), positions)
     chunk = chunk_images(filters.encoder, height * width, images.device)
 
     def find(start: int, stop: int) -> None:

@@ -1,41 +1,32 @@
 """The winner-take-all kernels as compiled loops for the processor.
 
 Work is shared out so that no two threads write the same number, and every sum has a fixed order: a run's weights do
-not depend on how the threads were scheduled, nor on how many they are. Loops are blocked over maps, so that filters
-stay in the second cache while the images stream by; with one filter of 51 kB (layer 2 of the paper's CIFAR-10 network)
-that decides the speed. Shapes as in `training.winners_torch`.
+not depend on how the threads were scheduled, nor on how many they are. With few channels, loops are blocked over maps:
+filters stay in the second cache while the images stream by. With many, images are cut into tiles (`training.tiles`).
+Shapes as in `training.winners_torch`.
 """
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from training import patches
+from training.compiled import AVAILABLE as AVAILABLE
+from training.compiled import compiled
+from training.tiles import Places, Tiles
 from training.workers import spread
-
-try:
-    import numba
-except ImportError:  # the torch kernels do the same, slower
-    AVAILABLE = False
-else:
-    AVAILABLE = True
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+
+TILED_CHANNELS = 17
+"""From here on a tile, padded if need be, is faster."""
 
 CACHE_BYTES = 512 << 10
 """What a block of maps may take of a core's second cache."""
 
 
-def _compiled(function: Any) -> Any:
-    """Compile a kernel on its first call; kept on disk, so that a machine pays for it once."""
-    if not AVAILABLE:
-        return function
-    return numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, cache=True)(function)
-
-
-@_compiled
+@compiled()
 def _find(activations: Floats, values: Floats, positions: Ints) -> None:
     count, places, maps = activations.shape
     for image in range(count):
@@ -50,7 +41,7 @@ def _find(activations: Floats, values: Floats, positions: Ints) -> None:
                 positions[image, m] = place if better else positions[image, m]
 
 
-@_compiled
+@compiled()
 def _paint(canvas: Floats, values: Floats, positions: Ints, decoder: Floats, width: int, block: int) -> None:
     maps, kernel, run = decoder.shape
     channels = run // kernel
@@ -66,7 +57,7 @@ def _paint(canvas: Floats, values: Floats, positions: Ints, decoder: Floats, wid
                             canvas[image, top + u, left + t] += value * decoder[m, u, t]
 
 
-@_compiled
+@compiled()
 def _backward(
     padded: Floats,
     error: Floats,
@@ -125,13 +116,36 @@ def find(activations: Tensor, values: Tensor, positions: Tensor) -> None:
     _find(activations.numpy(), values.numpy(), positions.numpy())
 
 
+def _inside(padded: Tensor, filters: Tensor) -> Tensor:
+    margin = filters.shape[1] // 2
+    return padded[:, margin:-margin, margin:-margin] if margin else padded
+
+
+def _winners(values: Tensor, positions: Tensor, pixels: Tensor, kernel: int) -> tuple[Places, Floats, Ints]:
+    """The winners above zero in images (N, H, W, C), sorted by map; their values and their maps."""
+    numbers = values.numpy().T
+    where = np.flatnonzero(numbers)  # a NaN goes on to the loss, which is watched
+    maps, images = np.divmod(where, numbers.shape[1])
+    starts = np.searchsorted(maps, np.arange(len(numbers) + 1))
+    _, height, width, _ = pixels.shape
+    places = Places.of(starts, images, positions.numpy()[images, maps], (height, width), kernel)
+    return places, numbers.ravel()[where], maps
+
+
 def paint(canvas: Tensor, values: Tensor, positions: Tensor, decoder: Tensor, width: int) -> None:
     """Add values[n, m] * decoder[m], (M, k, k, C), into canvas[n], (N, H + 2h, W + 2h, C), at each winner's place."""
-    images, filters, numbers, places = _runs(canvas), _runs(decoder), values.numpy(), positions.numpy()
+    if canvas.shape[3] >= TILED_CHANNELS:
+        inside = _inside(canvas, decoder)
+        places, weights, _ = _winners(values, positions, inside, decoder.shape[1])
+        painted = Tiles.cut(inside, decoder.shape[1])
+        patches.paint(painted, places, weights, decoder)
+        painted.join_(inside)
+        return
+    images, filters, numbers, places_ = _runs(canvas), _runs(decoder), values.numpy(), positions.numpy()
     block = _block(decoder, arrays=1)
 
     def work(start: int, stop: int) -> None:
-        _paint(images[start:stop], numbers[start:stop], places[start:stop], filters, width, block)
+        _paint(images[start:stop], numbers[start:stop], places_[start:stop], filters, width, block)
 
     spread(work, len(images))
 
@@ -148,6 +162,11 @@ def backward(
     decoder_gradient: Tensor,
 ) -> None:
     """Gradients of P (M, k, k, C), b (M,) and W (M, k, k, C) from dE/dx^ `error` (N, H + 2h, W + 2h, C)."""
+    if padded.shape[3] >= TILED_CHANNELS:
+        _backward_tiled(
+            padded, error, values, positions, decoder, width, encoder_gradient, bias_gradient, decoder_gradient
+        )
+        return
     images = _runs(padded), _runs(error), values.numpy(), positions.numpy(), _runs(decoder)
     gradients = _runs(encoder_gradient), bias_gradient.numpy(), _runs(decoder_gradient)
     block = _block(decoder, arrays=3)
@@ -156,3 +175,25 @@ def backward(
         _backward(*images, width, block, start, stop, *gradients)
 
     spread(work, len(decoder), pieces=4)
+
+
+def _backward_tiled(
+    padded: Tensor,
+    error: Tensor,
+    values: Tensor,
+    positions: Tensor,
+    decoder: Tensor,
+    width: int,
+    encoder_gradient: Tensor,
+    bias_gradient: Tensor,
+    decoder_gradient: Tensor,
+) -> None:
+    kernel = decoder.shape[1]
+    inside = _inside(error, decoder)
+    places, weights, maps = _winners(values, positions, inside, kernel)
+    cut = Tiles.cut(inside, kernel)
+    slopes = np.empty(len(weights), np.float32)
+    spread(lambda start, stop: patches.dot(cut, places, decoder, start, stop, slopes), len(decoder), pieces=4)
+    patches.add_up(cut, places, weights, decoder_gradient)
+    bias_gradient.numpy()[:] = np.bincount(maps, slopes, len(decoder))
+    patches.add_up(Tiles.cut(_inside(padded, decoder), kernel), places, slopes, encoder_gradient)
