@@ -14,7 +14,9 @@ from training.tiles import LANES, Floats, Places, Tiles
 from training.workers import spread
 
 PARTIAL_SUMS = 4096
-"""Places whose lane-wise sums are kept while the tiles go by (512 kB)."""
+"""Places whose partial sums are kept while the tiles go by."""
+PARTS = 16
+"""Of a sum: one register's numbers (256 kB in all, beside the images in the second cache)."""
 
 
 @compiled()
@@ -45,27 +47,29 @@ def _dot(
     begin = start
     while begin < stop:
         end = begin + 1
-        while end < stop and starts[end + 1] - starts[begin] <= len(sums):
+        while end < stop and starts[end + 1] - starts[begin] <= PARTIAL_SUMS:
             end += 1
-        for first in range(starts[begin], starts[end], len(sums)):  # more than one for a map with very many places
-            last = min(starts[end], first + len(sums))
-            sums[: last - first] = 0
-            for t in range(tiles.shape[0]):
+        for first in range(starts[begin], starts[end], PARTIAL_SUMS):  # more than one: a map with very many places
+            last = min(starts[end], first + PARTIAL_SUMS)
+            sums[:] = 0
+            for t in range(len(tiles)):
+                tile = tiles[t]
                 for m in range(begin, end):
                     _cut_filter(filters, m, t, part)
                     for i in range(max(starts[m], first), min(starts[m + 1], last)):
-                        image, slot = np.uintp(places.images[i]), np.uintp(i - first)
-                        for u in range(places.tops[i], places.bottoms[i]):
-                            begins = np.uintp(places.offsets[i] + u * row)
-                            weights = np.uintp(u * kernel * LANES)
-                            for j in range(LANES):
-                                total = sums[slot, np.uintp(j)]
-                                for v in range(kernel):
-                                    q = np.uintp(v * LANES + j)
-                                    total += part[weights + q] * tiles[t, image, begins + q]
-                                sums[slot, np.uintp(j)] = total
+                        slot, place = np.uintp((i - first) * PARTS), np.uintp(places.begins[i])
+                        weight = np.uintp(places.tops[i] * kernel * LANES)
+                        for _ in range(places.rows[i]):
+                            for j in range(PARTS):
+                                total = sums[slot + np.uintp(j)]
+                                for v in range(kernel * LANES // PARTS):
+                                    q = np.uintp(v * PARTS + j)
+                                    total += part[weight + q] * tile[place + q]
+                                sums[slot + np.uintp(j)] = total
+                            place += np.uintp(row)
+                            weight += np.uintp(kernel * LANES)
             for i in range(first, last):
-                results[i] = sums[i - first].sum()
+                results[i] = sums[(i - first) * PARTS : (i - first + 1) * PARTS].sum()
         begin = end
 
 
@@ -82,16 +86,19 @@ def _add_up(
     part: Floats,
 ) -> None:
     kernel = len(width)
-    for t in range(tiles.shape[0]):
+    for t in range(len(tiles)):
+        tile = tiles[t]
         lanes = min(LANES, result.shape[3] - t * LANES)
         for m in range(start, stop):
             part[:] = 0
             for i in range(places.starts[m], places.starts[m + 1]):
-                image, weight = np.uintp(places.images[i]), weights[i]
-                for u in range(places.tops[i], places.bottoms[i]):
-                    begins, first = np.uintp(places.offsets[i] + u * row), np.uintp(u * kernel * LANES)
+                weight, place = weights[i], np.uintp(places.begins[i])
+                first = np.uintp(places.tops[i] * kernel * LANES)
+                for _ in range(places.rows[i]):
                     for q in range(kernel * LANES):
-                        part[first + np.uintp(q)] += weight * tiles[t, image, begins + np.uintp(q)]
+                        part[first + np.uintp(q)] += weight * tile[place + np.uintp(q)]
+                    place += np.uintp(row)
+                    first += np.uintp(kernel * LANES)
             for u in range(kernel):
                 for v in range(kernel):
                     for j in range(lanes):
@@ -100,7 +107,7 @@ def _add_up(
 
 @compiled()
 def _paint(
-    tiles: Floats,
+    tile: Floats,
     row: int,
     width: tuple[int, ...],
     places: Places,
@@ -115,12 +122,14 @@ def _paint(
     for m in range(len(filters)):
         _cut_filter(filters, m, t, part)
         for i in range(places.starts[m], places.starts[m + 1]):
-            if low <= places.images[i] < high:
-                image, weight = np.uintp(places.images[i]), weights[i]
-                for u in range(places.tops[i], places.bottoms[i]):
-                    begins, first = np.uintp(places.offsets[i] + u * row), np.uintp(u * kernel * LANES)
+            if low <= places.begins[i] < high:
+                weight, place = weights[i], np.uintp(places.begins[i])
+                first = np.uintp(places.tops[i] * kernel * LANES)
+                for _ in range(places.rows[i]):
                     for q in range(kernel * LANES):
-                        tiles[t, image, begins + np.uintp(q)] += weight * part[first + np.uintp(q)]
+                        tile[place + np.uintp(q)] += weight * part[first + np.uintp(q)]
+                    place += np.uintp(row)
+                    first += np.uintp(kernel * LANES)
 
 
 def _patch(kernel: int) -> Floats:
@@ -132,7 +141,7 @@ def _patch(kernel: int) -> Floats:
 def dot(tiles: Tiles, places: Places, filters: Tensor, start: int, stop: int, results: Floats) -> None:
     """Write <filters[m], patch> for the places (L,) of the maps start .. stop; filters (M, k, k, C) float32."""
     kernel = filters.shape[1]
-    sums = torch.empty(PARTIAL_SUMS, LANES).numpy()
+    sums = torch.empty(PARTIAL_SUMS * PARTS).numpy()
     numbers, weights = tiles.numbers.numpy(), filters.numpy()
     _dot(numbers, tiles.row, (0,) * kernel, places, weights, results, start, stop, _patch(kernel), sums)
 
@@ -151,14 +160,15 @@ def add_up(tiles: Tiles, places: Places, weights: Floats, result: Tensor) -> Non
 def paint(tiles: Tiles, places: Places, weights: Floats, filters: Tensor) -> None:
     """Add weights[i] * filters[m] at each place; filters (M, k, k, C) float32."""
     kernel = filters.shape[1]
-    count, images = tiles.numbers.shape[:2]
+    count, length = tiles.numbers.shape
+    images = tiles.shape[0]
     parts = 1 if count > 4 else 4  # few tiles: the images are shared out too
 
     def work(start: int, stop: int) -> None:
         numbers, weighed = tiles.numbers.numpy(), filters.numpy()
         for unit in range(start, stop):
             t, part = divmod(unit, parts)
-            low, high = images * part // parts, images * (part + 1) // parts
-            _paint(numbers, tiles.row, (0,) * kernel, places, weights, weighed, t, low, high, _patch(kernel))
+            low, high = (images * edge // parts * (length // images) for edge in (part, part + 1))
+            _paint(numbers[t], tiles.row, (0,) * kernel, places, weights, weighed, t, low, high, _patch(kernel))
 
     spread(work, count * parts, pieces=4)

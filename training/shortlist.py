@@ -147,7 +147,7 @@ def _search(
     images: RoundedImages, words: Words, encoder: Tensor, filter_norms: Tensor, values: Floats, positions: Ints
 ) -> npt.NDArray[np.bool_]:
     """List the places, look again at each, choose; returns the maps (M,) with a score further off than thought."""
-    maps, kernel = encoder.shape[:2]
+    maps = len(encoder)
     norms, patch_norms = filter_norms.numpy(), images.norms.numpy()
     floors, counts = np.empty(values.shape, np.float32), np.empty(values.shape, np.int64)
     _count(words, patch_norms, norms, floors, counts)
@@ -157,7 +157,7 @@ def _search(
     listed, where = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.int64)
     _list(words, patch_norms, norms, floors, slots, listed, where)
     results = np.empty(len(listed), np.float32)
-    patches.dot(images.tiles, Places.of(starts, listed, where, words.shape[:2], kernel), encoder, 0, maps, results)
+    patches.dot(images.tiles, Places.of(starts, listed, where, images.tiles), encoder, 0, maps, results)
     values[:], positions[:] = np.nan, 0  # no place compares with a NaN: it goes on to the loss, which is watched
     doubtful = np.zeros(maps, np.bool_)
     _choose(words, patch_norms, norms, (starts, listed, where), results, values, positions, doubtful)

@@ -27,7 +27,7 @@ class Tiles:
     """Images with zeros left and right of them, channels in tiles.
 
     Attributes:
-        numbers: (T, N, H * (W + 2h) * 32) float32, T = ceil(C / 32); missing channels are 0.
+        numbers: (T, N * H * (W + 2h) * 32) float32, T = ceil(C / 32); missing channels are 0.
         margin: h.
         shape: (N, H, W, C).
     """
@@ -46,7 +46,7 @@ class Tiles:
         """Images (N, H, W, C) float32 as tiles for filters of a width."""
         count, height, width, channels = pixels.shape
         parts, margin = -(-channels // LANES), kernel // 2
-        numbers = torch.zeros(parts, count, height * (width + 2 * margin) * LANES)
+        numbers = torch.zeros(parts, count * height * (width + 2 * margin) * LANES)
         tiles = cls(numbers, margin, (count, height, width, channels))
         tiles._exchange(pixels, into=True)
         return tiles
@@ -73,29 +73,26 @@ class Tiles:
 
 
 class Places(NamedTuple):
-    """L patches, sorted by map; rows of a patch that lie outside the image are left out.
+    """L patches in tiles, sorted by map; rows of a patch that lie outside the image are left out.
 
     Attributes:
         starts: (M + 1,) int64, where each map's places begin in the list, and its length L.
-        images: (L,) int64.
-        offsets: (L,) int64, where row 0 of each patch would begin in its image's tile; negative above the image.
-        tops: (L,) int64, the first row of the patch inside the image.
-        bottoms: (L,) int64, the row after the last.
+        begins: (L,) int64, where in a tile each patch's first row begins.
+        tops: (L,) int64, which row of the filter that is.
+        rows: (L,) int64, how many there are.
     """
 
     starts: Longs
-    images: Longs
-    offsets: Longs
+    begins: Longs
     tops: Longs
-    bottoms: Longs
+    rows: Longs
 
     @classmethod
-    def of(
-        cls, starts: Longs, images: Longs, positions: npt.NDArray[np.integer], size: tuple[int, int], kernel: int
-    ) -> "Places":
-        """From positions row * W + column (L,) in images of this size (H, W)."""
-        height, width = size
+    def of(cls, starts: Longs, images: Longs, positions: npt.NDArray[np.integer], tiles: Tiles) -> "Places":
+        """From images (L,) and positions row * W + column (L,) in them."""
+        _, height, width, _ = tiles.shape
+        margin = tiles.margin
         rows, columns = np.divmod(positions.astype(np.int64), width)
-        rows -= kernel // 2
-        offsets = (rows * (width + kernel - 1) + columns) * LANES
-        return cls(starts, images, offsets, np.maximum(0, -rows), np.minimum(kernel, height - rows))
+        tops = np.maximum(0, margin - rows)
+        begins = (images * height + rows - margin + tops) * tiles.row + columns * LANES
+        return cls(starts, begins, tops, np.minimum(2 * margin + 1, height - rows + margin) - tops)

@@ -121,14 +121,13 @@ def _inside(padded: Tensor, filters: Tensor) -> Tensor:
     return padded[:, margin:-margin, margin:-margin] if margin else padded
 
 
-def _winners(values: Tensor, positions: Tensor, pixels: Tensor, kernel: int) -> tuple[Places, Floats, Ints]:
-    """The winners above zero in images (N, H, W, C), sorted by map; their values and their maps."""
+def _winners(values: Tensor, positions: Tensor, cut: Tiles) -> tuple[Places, Floats, Ints]:
+    """The winners above zero, sorted by map; their values and their maps."""
     numbers = values.numpy().T
     where = np.flatnonzero(numbers)  # a NaN goes on to the loss, which is watched
     maps, images = np.divmod(where, numbers.shape[1])
     starts = np.searchsorted(maps, np.arange(len(numbers) + 1))
-    _, height, width, _ = pixels.shape
-    places = Places.of(starts, images, positions.numpy()[images, maps], (height, width), kernel)
+    places = Places.of(starts, images, positions.numpy()[images, maps], cut)
     return places, numbers.ravel()[where], maps
 
 
@@ -136,8 +135,8 @@ def paint(canvas: Tensor, values: Tensor, positions: Tensor, decoder: Tensor, wi
     """Add values[n, m] * decoder[m], (M, k, k, C), into canvas[n], (N, H + 2h, W + 2h, C), at each winner's place."""
     if canvas.shape[3] >= TILED_CHANNELS:
         inside = _inside(canvas, decoder)
-        places, weights, _ = _winners(values, positions, inside, decoder.shape[1])
         painted = Tiles.cut(inside, decoder.shape[1])
+        places, weights, _ = _winners(values, positions, painted)
         patches.paint(painted, places, weights, decoder)
         painted.join_(inside)
         return
@@ -189,9 +188,8 @@ def _backward_tiled(
     decoder_gradient: Tensor,
 ) -> None:
     kernel = decoder.shape[1]
-    inside = _inside(error, decoder)
-    places, weights, maps = _winners(values, positions, inside, kernel)
-    cut = Tiles.cut(inside, kernel)
+    cut = Tiles.cut(_inside(error, decoder), kernel)
+    places, weights, maps = _winners(values, positions, cut)
     slopes = np.empty(len(weights), np.float32)
     spread(lambda start, stop: patches.dot(cut, places, decoder, start, stop, slopes), len(decoder), pieces=4)
     patches.add_up(cut, places, weights, decoder_gradient)
