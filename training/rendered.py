@@ -34,7 +34,7 @@ DISTANCE, BASELINE = 6.0, 6.0 * 7.5 / 40
 """From the cameras to the toy, and between them, in radii of the toy; small NORB's were 40 cm and 7.5 cm."""
 FOCAL = 230.0
 """In pixels; the ball around a toy fills the inner 77 of 96, most toys the inner 64."""
-GLOSS, NOISE = 0.12, 0.008
+GLOSS, NOISE = 0.12, 0.015
 """Strength of the highlights; deviation of the noise of the camera, of 1 for white."""
 
 

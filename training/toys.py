@@ -13,17 +13,40 @@ Point = Sequence[float]
 
 def toy(category: str, rng: Random) -> list[Solid]:
     """A toy of its own proportions and tones, around the origin, within a ball of radius 1; its front looks along x."""
-    solids = CATEGORIES[category](rng, _tones(rng))
-    reach = [np.abs(solid.axes).sum(1) for solid in solids]
-    low = np.min([solid.centre - r for solid, r in zip(solids, reach, strict=True)], 0)
-    high = np.max([solid.centre + r for solid, r in zip(solids, reach, strict=True)], 0)
+    tones = _tones(rng)
+    solids = CATEGORIES[category](rng, tones)
+    solids += _extras(rng, tones, *_bounds(solids))
+    low, high = _bounds(solids)
     scale = np.eye(3, dtype=np.float32) * np.float32(2 / np.linalg.norm(high - low))
     return [solid.placed(scale, (-(low + high) / 2).astype(np.float32)) for solid in solids]
 
 
+def _bounds(solids: Sequence[Solid]) -> tuple[Floats, Floats]:
+    """The lowest and the highest corner of the box around some solids."""
+    reach = [np.abs(solid.axes).sum(1) for solid in solids]
+    low = [solid.centre - r for solid, r in zip(solids, reach, strict=True)]
+    high = [solid.centre + r for solid, r in zip(solids, reach, strict=True)]
+    return np.min(low, 0), np.max(high, 0)
+
+
 def _tones(rng: Random) -> list[float]:
     """A main tone, a second and a dark one."""
-    return [float(rng.uniform(0.35, 0.8)), float(rng.uniform(0.2, 0.9)), float(rng.uniform(0.05, 0.2))]
+    return [float(rng.uniform(0.15, 0.9)), float(rng.uniform(0.1, 0.95)), float(rng.uniform(0.05, 0.4))]
+
+
+def _extras(rng: Random, tones: list[float], low: Floats, high: Floats) -> list[Solid]:
+    """What any toy may have, so that no category is told by it: a stand, and things stuck on."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    solids = []
+    if rng.random() < 0.5:
+        foot = float(low[1]) - 0.04
+        width, depth = rng.uniform(0.5, 1.1, 2) * half[[0, 2]]
+        solids.append(_box((middle[0], foot, middle[2]), (width, 0.05, depth), float(rng.choice(tones))))
+    for _ in range(rng.integers(0, 4)):
+        place, size = middle + half * rng.uniform(-0.7, 0.7, 3), rng.uniform(0.08, 0.3, 3)
+        stuck = _ball if rng.random() < 0.5 else _box
+        solids.append(stuck(place, size, float(rng.uniform(0.1, 0.9))))
+    return solids
 
 
 def _point(values: Point | npt.NDArray[np.floating]) -> Floats:
@@ -54,8 +77,8 @@ def _rod(start: Point, end: Point, radius: float, tone: float, top: float = 1.0)
 
 
 def _quadruped(rng: Random, tones: list[float]) -> list[Solid]:
-    length, height, width = rng.uniform(0.8, 1.2), rng.uniform(0.3, 0.55), rng.uniform(0.25, 0.45)
-    legs, neck, head = rng.uniform(0.4, 0.9), rng.uniform(0.1, 0.7), rng.uniform(0.18, 0.32)
+    length, height, width = rng.uniform(0.6, 1.2), rng.uniform(0.25, 0.6), rng.uniform(0.25, 0.5)
+    legs, neck, head = rng.uniform(0.15, 0.9), rng.uniform(0.0, 0.8), rng.uniform(0.18, 0.4)
     main, second, _ = tones
     nose = (length + 0.2 + 0.3 * neck, height * 0.5 + neck, 0.0)
     solids = [
@@ -75,13 +98,12 @@ def _quadruped(rng: Random, tones: list[float]) -> list[Solid]:
 
 
 def _biped(rng: Random, tones: list[float]) -> list[Solid]:
-    height, width, head = rng.uniform(0.5, 0.7), rng.uniform(0.28, 0.42), rng.uniform(0.2, 0.3)
-    legs, arms, spread = rng.uniform(0.7, 1.0), rng.uniform(0.6, 0.9), rng.uniform(0.05, 0.25)
+    height, width, head = rng.uniform(0.4, 0.7), rng.uniform(0.28, 0.5), rng.uniform(0.2, 0.4)
+    legs, arms, spread = rng.uniform(0.4, 1.0), rng.uniform(0.4, 0.9), rng.uniform(0.05, 0.4)
     main, second, dark = tones
     solids = [
         _rod((0, -height, 0), (0, height, 0), width * rng.uniform(0.7, 1.1), main, rng.uniform(0.8, 1.3)),
         _ball((0, height + head * 1.1, 0), (head, head * 1.15, head), second),
-        _box((0, -height - legs - 0.05, 0), (0.5, 0.06, 0.5), dark),
     ]
     for side in (-1, 1):
         hip = (0.0, -height, side * width * 0.5)
@@ -95,8 +117,8 @@ def _biped(rng: Random, tones: list[float]) -> list[Solid]:
 
 
 def _aircraft(rng: Random, tones: list[float]) -> list[Solid]:
-    length, radius = rng.uniform(1.0, 1.4), rng.uniform(0.13, 0.22)
-    span, chord, sweep = rng.uniform(0.8, 1.4), rng.uniform(0.15, 0.32), rng.uniform(-0.1, 0.5)
+    length, radius = rng.uniform(0.7, 1.4), rng.uniform(0.13, 0.35)
+    span, chord, sweep = rng.uniform(0.5, 1.4), rng.uniform(0.15, 0.4), rng.uniform(-0.2, 0.7)
     main, second, dark = tones
     level = rng.uniform(-0.6, 0.6) * radius
     solids = [
@@ -123,8 +145,8 @@ def _wheels(places: Sequence[float], radius: float, width: float, low: float, to
 
 
 def _lorry(rng: Random, tones: list[float]) -> list[Solid]:
-    length, height, width = rng.uniform(0.7, 1.0), rng.uniform(0.3, 0.55), rng.uniform(0.35, 0.45)
-    cab, tall, wheel = rng.uniform(0.22, 0.34), rng.uniform(0.3, 0.5), rng.uniform(0.18, 0.26)
+    length, height, width = rng.uniform(0.4, 1.0), rng.uniform(0.15, 0.55), rng.uniform(0.35, 0.5)
+    cab, tall, wheel = rng.uniform(0.22, 0.4), rng.uniform(0.25, 0.5), rng.uniform(0.15, 0.28)
     main, second, dark = tones
     front = length + cab + 0.08
     solids = [
@@ -141,8 +163,8 @@ def _lorry(rng: Random, tones: list[float]) -> list[Solid]:
 
 
 def _saloon(rng: Random, tones: list[float]) -> list[Solid]:
-    length, height, width = rng.uniform(0.9, 1.2), rng.uniform(0.16, 0.26), rng.uniform(0.4, 0.5)
-    roof, back, wheel = rng.uniform(0.16, 0.3), rng.uniform(-0.35, 0.05), rng.uniform(0.17, 0.24)
+    length, height, width = rng.uniform(0.7, 1.2), rng.uniform(0.16, 0.35), rng.uniform(0.4, 0.55)
+    roof, back, wheel = rng.uniform(0.1, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(0.15, 0.28)
     main, second, dark = tones
     solids = [
         _box((0, 0, 0), (length, height, width), main),
