@@ -42,7 +42,8 @@ class Framing:
         """uint8 (N, H, W, V * C) to uint8 (N * V, h, w, C), the views of a sample one after the other."""
         images = samples
         if self.views > 1:
-            images = samples.reshape(*samples.shape[:3], self.views, -1).permute(0, 3, 1, 2, 4).flatten(0, 1)
+            apart = samples.reshape(*samples.shape[:3], self.views, samples.shape[3] // self.views)
+            images = apart.permute(0, 3, 1, 2, 4).flatten(0, 1)
         if self.window is None:
             return images
         top, left = self.corner(images.shape[1], images.shape[2])
@@ -82,7 +83,8 @@ class FramedSource:
         numbers = np.arange(*indices.indices(len(self))) if isinstance(indices, slice) else indices
         views = self.framing.views
         samples = self.samples[numbers // views]
-        picked = samples.reshape(*samples.shape[:3], views, -1)[np.arange(len(numbers)), :, :, numbers % views]
+        apart = samples.reshape(*samples.shape[:3], views, samples.shape[3] // views)
+        picked = apart[np.arange(len(numbers)), :, :, numbers % views]
         return Framing(window=self.framing.window)(torch.from_numpy(picked)).numpy()
 
 

@@ -76,7 +76,7 @@ class Pipeline:
         self.models_dir, self.command, self.version, self.device = models_dir, command, version, device
         self._claim()
         # the probe validates on the last rows; shuffled once, here, they are a random sample
-        self.train = dataset.train.shuffled(config.seed)
+        self.train = dataset.train.shuffled(config.seed, config.probe.validation_fraction)
         self.framing = Framing(dataset.views, config.window)
         # what the layers learn from: the views of all samples, apart (paper, section 3.3)
         self.views = framed(self.train.images, self.framing)

@@ -23,7 +23,7 @@ class Split:
     """Samples uint8 (N, H, W, C) and their labels int64 (N,), 0 to K - 1.
 
     A sample of several views has them one after the other along C. `groups` int64 (N,), where they are known, say
-    which samples belong together (views of one object, say) and must not be on both sides of a validation split.
+    which samples belong together (pictures of one object, say) and should not be on both sides of a validation split.
     """
 
     images: ImageSource
@@ -38,8 +38,10 @@ class Split:
             raise DataError(f"groups {self.groups.shape} do not go with labels {self.labels.shape}")
 
     def digest(self) -> str:
-        """SHA-256 over labels, shape and pixels; of images that are decoded when needed, over their paths."""
+        """SHA-256 over labels, groups, shape and pixels; of images that are decoded when needed, over their paths."""
         digest = hashlib.sha256(repr(self.images.shape).encode() + self.labels.tobytes())
+        if self.groups is not None:
+            digest.update(self.groups.tobytes())
         if isinstance(self.images, np.ndarray):
             for start in range(0, len(self.images), DIGEST_IMAGES):
                 digest.update(np.ascontiguousarray(self.images[start : start + DIGEST_IMAGES]).data)
@@ -47,17 +49,22 @@ class Split:
             digest.update("\n".join((self.images.color_mode, *self.images.paths)).encode())
         return digest.hexdigest()
 
-    def shuffled(self, seed: int) -> "Split":
-        """The same pairs in a random order; those of a group stay together, the groups in a random order too.
+    def shuffled(self, seed: int, held_out: float = 0.0) -> "Split":
+        """The same pairs in a random order; where there are groups, some of them whole at the end.
 
-        Whoever validates on the last rows then validates on groups that the other rows do not hold.
+        Args:
+            seed: decides the order.
+            held_out: share of the samples at the end that someone will validate on: as many whole groups as it has
+                room for, so that he does so on groups that the rows before do not hold.
         """
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self.labels))
         if self.groups is None:
             return Split(reorder(self.images, order), self.labels[order])
-        names, numbers = np.unique(self.groups, return_inverse=True)
-        order = order[np.argsort(rng.permutation(len(names))[numbers[order]], kind="stable")]
+        names, sizes = np.unique(self.groups, return_counts=True)
+        drawn = rng.permutation(len(names))
+        last = names[drawn[sizes[drawn].cumsum() <= round(held_out * len(order))]]
+        order = order[np.argsort(np.isin(self.groups[order], last), kind="stable")]
         return Split(reorder(self.images, order), self.labels[order], self.groups[order])
 
 

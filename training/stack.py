@@ -38,7 +38,7 @@ class FeatureExtractor(nn.Module):
         x: Tensor = self.preprocessing(self.framing(images))
         for layer in self.layers:
             x = layer(x)
-        return x.reshape(len(images), -1, *x.shape[2:])
+        return x.reshape(len(images), self.framing.views * x.shape[1], *x.shape[2:])
 
     def forward(self, images: Tensor) -> Tensor:
         """Features: uint8 (N, H, W, V * C) to float32 (N, D), D = V * M * H' * W'."""
