@@ -45,7 +45,7 @@ def _extras(rng: Random, tones: list[float], low: Floats, high: Floats) -> list[
     for _ in range(rng.integers(0, 4)):
         place, size = middle + half * rng.uniform(-0.7, 0.7, 3), rng.uniform(0.08, 0.3, 3)
         stuck = _ball if rng.random() < 0.5 else _box
-        solids.append(stuck(place, size, float(rng.uniform(0.1, 0.9))))
+        solids.append(stuck(place.tolist(), size.tolist(), float(rng.uniform(0.1, 0.9))))
     return solids
 
 
