@@ -118,6 +118,7 @@ class RunConfig:
 
 NORB_WINDOW = Window(crop=64, reduce=2)
 NORB_LAYER = LayerConfig(maps=128, kernel=9, pool_width=6, pool_stride=4)
+NORB_PROBE = ProbeConfig(strengths={"svm": (0.03, 0.1, 0.3), "logistic": (0.001, 0.003, 0.01)})
 
 PRESETS: dict[str, RunConfig] = {
     "mnist-shallow": RunConfig(
@@ -142,6 +143,7 @@ PRESETS: dict[str, RunConfig] = {
         layers=(NORB_LAYER,),
         window=NORB_WINDOW,
         whitening="zca",
+        probe=NORB_PROBE,
         paper_value=6.6,
         metric="error",
     ),
@@ -151,6 +153,7 @@ PRESETS: dict[str, RunConfig] = {
         layers=(NORB_LAYER, LayerConfig(maps=2048, kernel=3, pool_width=3, pool_stride=2)),
         window=NORB_WINDOW,
         whitening="zca",
+        probe=NORB_PROBE,
         paper_value=4.7,
         metric="error",
     ),
