@@ -32,7 +32,7 @@ format: $(DEV_VENV)/.installed ## let ruff lay out the code and mend what it can
 	$(DEV) -m ruff format .
 	$(DEV) -m ruff check --fix .
 
-train: $(DEV_VENV)/.installed ## train a model: DATASET=mnist|cifar10, DATA_DIR=folder with the official files
+train: $(DEV_VENV)/.installed ## train a model: DATASET=mnist|cifar10|norb, DATA_DIR=folder with the official files
 	@exec $(DEV) -m training.run --dataset $(DATASET) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(ARGS)
 
 bench: $(DEV_VENV)/.installed ## run the benchmarks that need nothing else; BENCH=name for benchmarks/name.py

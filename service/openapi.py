@@ -38,7 +38,8 @@ _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp
 IMAGES_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "Images, decoded by their content, or pixels of the model's own size.",
+        "description": "Images, decoded by their content, or pixels of the model's own size. A model of several views "
+        "takes those of each sample one after the other.",
         "content": {
             "multipart/form-data": {
                 "schema": {

@@ -65,6 +65,24 @@ PREPROCESSING = {
 }
 
 
+def _input(model: TrainedModel) -> str:
+    """What goes in, and what part of it the graph looks at."""
+    height, width = model.size
+    text = f"uint8 {height}×{width}, {model.dataset.color_mode}"
+    return text if model.dataset.views == 1 else f"{text}, {model.dataset.views} views a sample"
+
+
+def _preprocessing(model: TrainedModel) -> str:
+    """What the graph does before its first layer."""
+    window, text = model.config.window, PREPROCESSING[model.config.whitening]
+    if window is None:
+        return text
+    inner = f"of each view the inner {window.crop}×{window.crop} pixels"
+    if window.reduce > 1:
+        inner += f", made {window.size}×{window.size} by averaging squares of {window.reduce}×{window.reduce}"
+    return f"{inner}; {text}"
+
+
 def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
     """The text of the bundle's `README.md`.
 
@@ -74,7 +92,7 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
     """
     config, accuracy, training = model.config, report["accuracy"], report["training"]
     paper = "not in the paper" if accuracy["paper"] is None else f"{accuracy['paper']:g} %"
-    height, width = model.size
+    images, (height, width) = len(model.dataset.train.images), model.size
     return f"""---
 {_front_matter(model, accuracy)}
 ---
@@ -82,7 +100,7 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
 # {config.name}
 
 Image features without labels: a sparse convolutional autoencoder trained by winner-take-all on the
-{len(model.dataset.train.images):,} training images of {model.dataset.name}, and a linear probe on its frozen features.
+{images:,} training {model.dataset.samples} of {model.dataset.name}, and a linear probe on its frozen features.
 
 | | this model | paper |
 |---|---|---|
@@ -92,8 +110,8 @@ Image features without labels: a sparse convolutional autoencoder trained by win
 
 ## Model
 
-Input: uint8 {height}×{width}, {model.dataset.color_mode}. Output: {model.probe.weights.shape[0]:,} features and
-{model.probe.weights.shape[1]} logits. Preprocessing (inside the graph): {PREPROCESSING[config.whitening]}.
+Input: {_input(model)}. Output: {model.probe.weights.shape[0]:,} features and
+{model.probe.weights.shape[1]} logits. Preprocessing (inside the graph): {_preprocessing(model)}.
 
 {_layers(model)}
 
@@ -101,7 +119,7 @@ Labels: {", ".join(model.dataset.label_names)}.
 
 ## Training
 
-The encoder has seen no label. Per layer: {"; ".join(_recipe(layer) for layer in config.layers)}.
+The encoder has seen no label{_apart(model)}. Per layer: {"; ".join(_recipe(layer) for layer in config.layers)}.
 {training["dead_maps"]} maps were dead in the last epoch.
 
 - seed {config.seed}, `{training["command"]}`
@@ -128,6 +146,12 @@ Weights: MIT. Data: {report["data_license"]}.
 
 {PAPER}.
 """
+
+
+def _apart(model: TrainedModel) -> str:
+    """How the encoder has seen samples of several views."""
+    views = model.dataset.views
+    return "" if views == 1 else f"; it learnt from the {views} views of each sample as images of their own"
 
 
 def _recipe(layer: Any) -> str:

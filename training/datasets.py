@@ -6,16 +6,16 @@ import io
 import tarfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from training import norb, rendered
 from training.downloads import DownloadError, fetch
-from training.sources import FolderSource, ImageSource, reorder
+from training.splits import DataError, Dataset, Labels, Split
 
-Labels = npt.NDArray[np.int64]
+__all__ = ["DATASETS", "DataError", "Dataset", "Labels", "Split", "load", "parse_cifar10", "parse_idx"]
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 # name of the published file: SHA-256 of the archive, MD5 of what it holds (a local file may have been packed again)
@@ -42,53 +42,6 @@ CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1
 CIFAR10_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 CIFAR10_TEST = ("test_batch.bin",)
 CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-class DataError(RuntimeError):
-    """A data set is missing or is not what it says it is."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images uint8 (N, H, W, C) and their labels int64 (N,), 0 to K - 1."""
-
-    images: ImageSource
-    labels: Labels
-
-    def __post_init__(self) -> None:
-        """Refuse a split whose halves do not belong together."""
-        if len(self.images.shape) != 4 or len(self.images) != len(self.labels):
-            raise DataError(f"images {self.images.shape} do not go with labels {self.labels.shape}")
-
-    def digest(self) -> str:
-        """SHA-256 over labels, shape and pixels; of images that are decoded when needed, over their paths."""
-        digest = hashlib.sha256(repr(self.images.shape).encode() + self.labels.tobytes())
-        if isinstance(self.images, np.ndarray):
-            digest.update(np.ascontiguousarray(self.images).data)
-        elif isinstance(self.images, FolderSource):
-            digest.update("\n".join((self.images.color_mode, *self.images.paths)).encode())
-        return digest.hexdigest()
-
-    def shuffled(self, seed: int) -> "Split":
-        """The same pairs in a random order."""
-        order = np.random.default_rng(seed).permutation(len(self.labels))
-        return Split(reorder(self.images, order), self.labels[order])
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set's two splits and what a model card says of it."""
-
-    name: str
-    train: Split
-    test: Split
-    label_names: tuple[str, ...]
-    color_mode: str
-    license: str
-    alpha_background: str = "white"
-    """What transparent pixels of a served image are composed over."""
-    resize_mode: str = "cover"
-    """How a served image of another size is brought to this one's; a photograph must not be squeezed."""
 
 
 def load(name: str, data_dir: Path, download: bool = True) -> Dataset:
@@ -221,5 +174,36 @@ def _load_cifar10(data_dir: Path, download: bool) -> Dataset:
     )
 
 
-DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {"mnist": _load_mnist, "cifar10": _load_cifar10}
+def _load_norb(data_dir: Path, download: bool) -> Dataset:
+    folders = (data_dir, data_dir / "smallnorb")
+    folder = next((f for f in folders if any(norb.find(f, name) for name in norb.FILES)), folders[-1])
+    paths = {}
+    for name, (sha256, _) in norb.FILES.items():
+        path = norb.find(folder, name)
+        url, looked_for = f"{norb.URL}{name}.gz", f"{name}.gz"
+        paths[name] = path or _obtain("small NORB", looked_for, url, sha256, data_dir, folder, download)
+    return norb.read("norb", paths, (norb.TRAIN, norb.TEST), norb.LABELS, norb.LICENSE)
+
+
+def _load_rendered(data_dir: Path, _: bool) -> Dataset:
+    folders = (data_dir, data_dir / rendered.NAME)
+    folder = next((f for f in folders if any(norb.find(f, name) for name in rendered.FILES)), folders[-1])
+    paths = {}
+    for name in rendered.FILES:
+        path = norb.find(folder, name)
+        if path is None:
+            raise DataError(
+                f"{rendered.NAME} is not under {data_dir} (looked for {name}). It is drawn, not downloaded: "
+                f"python -m training.rendered {folder}"
+            )
+        paths[name] = path
+    return norb.read(rendered.NAME, paths, (rendered.TRAIN, rendered.TEST), rendered.LABELS, rendered.LICENSE)
+
+
+DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
+    "mnist": _load_mnist,
+    "cifar10": _load_cifar10,
+    "norb": _load_norb,
+    "rendered-stereo": _load_rendered,
+}
 """Loader of each data set."""

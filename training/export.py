@@ -55,6 +55,21 @@ class TrainedModel:
         _, height, width, _ = self.dataset.train.images.shape
         return height, width
 
+    def _input(self) -> dict[str, Any]:
+        """What a client has to send."""
+        height, width = self.size
+        facts = {
+            "height": height,
+            "width": width,
+            "channels": self.dataset.train.images.shape[3],
+            "color_mode": self.dataset.color_mode,
+            "views": self.dataset.views,
+            "alpha_background": self.dataset.alpha_background,
+            "resize": {"mode": self.dataset.resize_mode, "filter": "bicubic", "background": 0},
+        }
+        window = self.config.window
+        return facts if window is None else facts | {"window": {"crop": window.crop, "reduce": window.reduce}}
+
     def facts(self) -> dict[str, Any]:
         """What both the manifest and the graph's metadata say."""
         height, width = self.size
@@ -62,15 +77,7 @@ class TrainedModel:
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
             "dataset": self.dataset.name,
-            "input": {
-                "height": height,
-                "width": width,
-                "channels": self.dataset.train.images.shape[3],
-                "color_mode": self.dataset.color_mode,
-                "views": 1,
-                "alpha_background": self.dataset.alpha_background,
-                "resize": {"mode": self.dataset.resize_mode, "filter": "bicubic", "background": 0},
-            },
+            "input": self._input(),
             "labels": list(self.dataset.label_names),
             "feature_dim": self.probe.weights.shape[0],
             "layers": [
@@ -104,13 +111,13 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Features (N, D) and logits (N, K) of uint8 (N, H, W, C)."""
+        """Features (N, D) and logits (N, K) of uint8 (N, H, W, V * C)."""
         features, logits = self._session.run(["features", "logits"], {"images": images})
         return np.asarray(features), np.asarray(logits)
 
 
 def torch_outputs(model: TrainedModel, images: Pixels) -> tuple[Floats, Floats]:
-    """What training computes for uint8 (N, H, W, C): features (N, D) and logits (N, K)."""
+    """What training computes for uint8 (N, H, W, V * C): features (N, D) and logits (N, K)."""
     with torch.no_grad():
         features = model.extractor(torch.from_numpy(images))
         logits = features @ model.probe.weights + model.probe.bias

@@ -20,9 +20,9 @@ from training.workers import alone, spread
 def chunk_images(extractor: FeatureExtractor, height: int, width: int) -> int:
     """As many images as keep the widest layer's maps in cache between convolution and pooling."""
     shapes = extractor.shapes(height, width)
-    inputs = [(height, width), *((rows, columns) for _, rows, columns in shapes)]
+    inputs = [extractor.framing.size(height, width), *((rows, columns) for _, rows, columns in shapes)]
     widest = max(maps * rows * columns for (maps, _, _), (rows, columns) in zip(shapes, inputs, strict=False))
-    return max(1, CHUNK_BYTES // (4 * widest))
+    return max(1, CHUNK_BYTES // (4 * widest * extractor.framing.views))
 
 
 def extract(
@@ -37,7 +37,7 @@ def extract(
 
     Args:
         extractor: the frozen network.
-        images: uint8 (N, H, W, C).
+        images: samples, uint8 (N, H, W, V * C).
         ranges: of the images, first one and the one after the last; their rows follow each other in the result.
         spill: file for the matrix, should it be too large for memory.
         name: what the progress bar calls them.
@@ -48,7 +48,7 @@ def extract(
     """
     total = sum(stop - start for start, stop in ranges)
     _, height, width, _ = images.shape
-    maps, out_height, out_width = extractor.shapes(height, width)[-1]
+    maps, out_height, out_width = extractor.output_shape(height, width)
     out = features.room(total, maps * out_height * out_width, spill, device)
     chunk = chunk_images(extractor, height, width)
     # a source may have to decode: ask it for many at a time

@@ -14,10 +14,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from training.framing import Framing
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder
 from training.stack import FeatureExtractor
-from training.whitening import PixelScaling, SeparableWhitening, ZcaWhitening
+from training.whitening import PixelScaling, Preprocessing, SeparableWhitening, ZcaWhitening
 
 OPSET = 18
 IR_VERSION = 9
@@ -49,26 +50,29 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     Args:
         extractor: the frozen network.
         probe: the linear classifier on its features.
-        height: H of the input, in pixels.
-        width: W of the input, in pixels.
+        height: H of a sample, in pixels.
+        width: W of a sample, in pixels.
         facts: what goes into `metadata_props`, as JSON, each name prefixed `sca.`.
 
     Returns:
-        The bytes of `model.onnx`: `images` uint8 (N, H, W, C) to `features` float32 (N, D), `logits` float32 (N, K).
+        The bytes of `model.onnx`: `images` uint8 (N, H, W, V * C) to `features` float32 (N, D), `logits` float32
+        (N, K).
     """
     writer = GraphWriter()
     layers = extractor.stack()
-    x, first_filters = _preprocess(writer, extractor, layers[0])
+    pixels = _framing(writer, extractor.framing, height, width, layers[0].channels)
+    x, first_filters = _preprocess(writer, extractor.preprocessing, layers[0], pixels)
     for index, layer in enumerate(layers, 1):
         x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x)
-    writer.add("Flatten", [x], "features", axis=1)
+    views = extractor.framing.views
+    _features(writer, x, views, probe.weights.shape[0])
     weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]
     writer.add("Gemm", ["features", *weights], "logits")
     size, classes = probe.weights.shape
     graph = helper.make_graph(
         writer.nodes,
         "sca",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", height, width, layers[0].channels])],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", height, width, views * layers[0].channels])],
         [
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", size]),
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes]),
@@ -83,10 +87,45 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _preprocess(writer: GraphWriter, extractor: FeatureExtractor, first: SparseConvAutoencoder) -> tuple[str, Tensor]:
+def _framing(writer: GraphWriter, framing: Framing, height: int, width: int, channels: int) -> str:
+    """Samples (N, H, W, V * C) to grey levels float32 (N * V, h, w, C) of the part of each view that is looked at."""
+    x, window = "images", framing.window
+    if window is not None:
+        top, left = framing.corner(height, width)
+        first = writer.constant("window.first", np.array([top, left], np.int64))
+        last = writer.constant("window.last", np.array([top + window.crop, left + window.crop], np.int64))
+        axes = writer.constant("window.axes", np.array([1, 2], np.int64))
+        x = writer.add("Slice", [x, first, last, axes], "inner")
+        height = width = window.crop
+    if framing.views > 1:
+        apart = writer.constant("views.apart", np.array([0, height, width, framing.views, channels], np.int64))
+        x = writer.add("Transpose", [writer.add("Reshape", [x, apart], "apart")], "views", perm=[0, 3, 1, 2, 4])
+        stacked = writer.constant("views.stacked", np.array([-1, height, width, channels], np.int64))
+        x = writer.add("Reshape", [x, stacked], "stacked")
+    pixels = writer.add("Cast", [x], "pixels", to=TensorProto.FLOAT)
+    if window is None or window.reduce == 1:
+        return pixels
+    squares = np.array([-1, window.size, window.reduce, window.size, window.reduce, channels], np.int64)
+    tiles = writer.add("Reshape", [pixels, writer.constant("window.squares", squares)], "squares")
+    means = writer.add(
+        "ReduceMean", [tiles, writer.constant("in_a_square", np.array([2, 4], np.int64))], "means", keepdims=0
+    )
+    return writer.add("Round", [means], "small")
+
+
+def _features(writer: GraphWriter, maps: str, views: int, size: int) -> None:
+    """Pooled maps (N * V, M, H', W') to `features` (N, V * M * H' * W')."""
+    if views == 1:
+        writer.add("Flatten", [maps], "features", axis=1)
+    else:
+        together = writer.constant("views.together", np.array([-1, size], np.int64))
+        writer.add("Reshape", [maps, together], "features")
+
+
+def _preprocess(
+    writer: GraphWriter, preprocessing: Preprocessing, first: SparseConvAutoencoder, pixels: str
+) -> tuple[str, Tensor]:
     """Write the preprocessing; returns its output and the first layer's filters, which may take part of it on."""
-    preprocessing = extractor.preprocessing
-    pixels = writer.add("Cast", ["images"], "pixels", to=TensorProto.FLOAT)
     if isinstance(preprocessing, PixelScaling):
         planes = writer.add("Transpose", [pixels], "planes", perm=[0, 3, 1, 2])
         scale = writer.constant("scale", np.array(1 / 255, np.float32))

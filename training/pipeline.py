@@ -19,6 +19,7 @@ from training.export import OnnxModel, TrainedModel, build_checked, next_version
 from training.extraction import extract
 from training.features import CPU
 from training.fit import LayerFit
+from training.framing import Framing, framed
 from training.journal import Journal
 from training.probe import Probe, ProbeFit, Trial, validation_start
 from training.sca import SparseConvAutoencoder
@@ -75,7 +76,10 @@ class Pipeline:
         self.models_dir, self.command, self.version, self.device = models_dir, command, version, device
         self._claim()
         # the probe validates on the last rows; shuffled once, here, they are a random sample
-        self.train = dataset.train.shuffled(config.seed)
+        self.train = dataset.train.shuffled(config.seed, config.probe.validation_fraction)
+        self.framing = Framing(dataset.views, config.window)
+        # what the layers learn from: the views of all samples, apart (paper, section 3.3)
+        self.views = framed(self.train.images, self.framing)
         self.stages: dict[str, float] = self._read("stages.json", {})
 
     def run(self) -> Summary:
@@ -88,7 +92,7 @@ class Pipeline:
             for index in range(1, len(self.config.layers) + 1):
                 with self._timed(f"layer{index}"):
                     layers.append(self._layer(index, preprocessing, layers))
-            extractor = FeatureExtractor(preprocessing, layers)
+            extractor = FeatureExtractor(preprocessing, layers, self.framing)
             with self._timed("probe"):
                 probe = self._probe(extractor)
             model = TrainedModel(self.config, self.dataset, extractor.cpu(), probe)
@@ -130,7 +134,7 @@ class Pipeline:
     def _preprocessing(self) -> Preprocessing:
         path = self.folder / "whitening.npz"
         if not self._have(path):
-            fitted = whitening.fit(self.train.images, self.config, self.device)
+            fitted = whitening.fit(self.views, self.config, self.device)
             if parallel.is_first():
                 checkpoints.save(path, fitted.state_dict())
             parallel.wait()
@@ -147,13 +151,13 @@ class Pipeline:
         self, index: int, preprocessing: Preprocessing, below: list[SparseConvAutoencoder]
     ) -> SparseConvAutoencoder:
         config = self.config.layers[index - 1]
-        channels = below[-1].config.maps if below else self.train.images.shape[3]
+        channels = below[-1].config.maps if below else self.views.shape[3]
         layer = SparseConvAutoencoder(config, channels, seed=self.config.seed + index)
         self.journal.prefix = f"layer{index}/"
         prepare = FeatureExtractor(preprocessing, below).maps
         fit = LayerFit(
             layer,
-            self.train.images,
+            self.views,
             prepare,
             self.folder / f"layer{index}.npz",
             self.journal,
@@ -167,7 +171,7 @@ class Pipeline:
 
     def _layer_figures(self, index: int, extractor: FeatureExtractor) -> None:
         layer, folder = extractor.stack()[-1], self.folder / "figures"
-        _, height, width, _ = self.train.images.shape
+        _, height, width, _ = self.views.shape
         pictures = {"pixels": extractor.pixel_filters(height, width)[-1]}
         if layer.channels in (1, 3):
             pictures |= {"decoder": layer.decoder.detach(), "encoder": layer.encoder.detach()}
@@ -205,7 +209,7 @@ class Pipeline:
             features = extract(extractor, self.train.images, ranges, spill, "features", self.device)
             labels = torch.from_numpy(self.train.labels[rows])
             fitted = ranges[0][1] - ranges[0][0]
-            classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps
+            classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps * self.framing.views
             return ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted).run()
         finally:
             spill.unlink(missing_ok=True)

@@ -44,8 +44,8 @@ def report(
             "paper": config.paper_value,
             "split": "test",
             "images": images,
-            "conditions": f"Measured at the end of one run, seed {config.seed}, on all {images:,} test images with the "
-            "exported graph; every setting was chosen on held-out training images.",
+            "conditions": f"Measured at the end of one run, seed {config.seed}, on all {images:,} test "
+            f"{model.dataset.samples} with the exported graph; every setting was chosen on held-out training images.",
         },
         "data_license": model.dataset.license,
         "training": {

@@ -5,21 +5,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from training.framing import WHOLE, Framing
 from training.sca import SparseConvAutoencoder
 from training.whitening import Preprocessing
 
 
 class FeatureExtractor(nn.Module):
-    """Preprocessing, then layers with their sparsity off, each pooled (paper, sections 2.1 and 2.2).
+    """Framing, preprocessing, then layers with their sparsity off, each pooled (paper, sections 2.1, 2.2 and 3.3).
 
     Args:
         preprocessing: uint8 (N, H, W, C) to the first layer's input.
         layers: bottom first.
+        framing: samples to what `preprocessing` takes. Each of a sample's V views goes its own way through the same
+            layers; their maps are concatenated at the end.
     """
 
-    def __init__(self, preprocessing: Preprocessing, layers: Sequence[SparseConvAutoencoder]) -> None:
+    def __init__(
+        self, preprocessing: Preprocessing, layers: Sequence[SparseConvAutoencoder], framing: Framing = WHOLE
+    ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
+        self.framing = framing
         self.layers = nn.ModuleList(layers)
 
     def stack(self) -> list[SparseConvAutoencoder]:
@@ -28,18 +34,19 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
-        """The top layer's pooled maps: uint8 (N, H, W, C) to float32 (N, M, H', W')."""
-        x: Tensor = self.preprocessing(images)
+        """The top layer's pooled maps: uint8 (N, H, W, V * C) to float32 (N, V * M, H', W')."""
+        x: Tensor = self.preprocessing(self.framing(images))
         for layer in self.layers:
             x = layer(x)
-        return x
+        return x.reshape(len(images), self.framing.views * x.shape[1], *x.shape[2:])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features: uint8 (N, H, W, C) to float32 (N, D), D = M * H' * W'."""
+        """Features: uint8 (N, H, W, V * C) to float32 (N, D), D = V * M * H' * W'."""
         return self.maps(images).flatten(1)
 
     def shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """Each layer's output shape (M, H', W') for images of this size."""
+        """Each layer's output shape (M, H', W') for one view of samples of this size."""
+        height, width = self.framing.size(height, width)
         shapes = []
         for layer in self.stack():
             shape = layer.output_shape(height, width)
@@ -47,13 +54,23 @@ class FeatureExtractor(nn.Module):
             _, height, width = shape
         return shapes
 
+    def output_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape (V * M, H', W') of `maps` for a sample of this size."""
+        maps, rows, columns = self.shapes(height, width)[-1]
+        return self.framing.views * maps, rows, columns
+
     @torch.no_grad()
     def pixel_filters(self, height: int, width: int) -> list[Tensor]:
         """Each layer's decoder filters as pictures, (M, C, h, w): what one active unit adds to the image.
 
         A layer's filter is painted through the decoders below it, each unit of a pooled map at the middle of its
         window, then through the inverse of the whitening; cut to the receptive field.
+
+        Args:
+            height: H of a sample, in pixels.
+            width: W of a sample, in pixels.
         """
+        height, width = self.framing.size(height, width)
         pictures = []
         for index, layer in enumerate(self.stack()):
             patch = layer.decoder.detach()

@@ -7,7 +7,9 @@ import pytest
 
 from tests.training import untrained
 from tests.training.drawn import config, dataset
+from tests.training.stereo import drawn_pairs
 from training.card import write_card
+from training.config import Window
 
 TRAINING = {
     "command": "python -m training.run --dataset drawn",
@@ -42,6 +44,20 @@ def test_the_text_says_what_a_reader_asks() -> None:
     origin = ("--dataset drawn", "321 s on 2 threads", "Data: public domain", "north, east, south, west")
     for words in facts + origin:
         assert words in card
+
+
+def test_a_card_of_pairs_says_so() -> None:
+    pair = untrained.model(config("zca", window=Window(12, 2)), drawn_pairs(20, 18))
+    card = write_card(pair, report("error", 6.6, 6.6))
+    for words in (
+        "120 training pairs of images of pairs",
+        "uint8 20×18, L, 2 views a sample",
+        "of each view the inner 12×12 pixels, made 6×6 by averaging squares of 2×2; global contrast normalisation",
+        "it learnt from the 2 views of each sample as images of their own",
+    ):
+        assert words in card
+    single = write_card(untrained.model(config(), dataset(12, 12, 3, 60, 4)), report("error", 6.6, 6.6))
+    assert "views" not in single and "the inner" not in single and "60 training images of drawn" in single
 
 
 def test_a_network_that_the_paper_does_not_have_says_so() -> None:

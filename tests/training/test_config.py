@@ -1,5 +1,6 @@
 """Settings: what they refuse, and the paper's networks."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -36,6 +37,25 @@ def test_the_presets_are_the_papers_networks(
     (only,) = preset.layers
     assert (only.maps, only.kernel, (only.pool_width, only.pool_stride)) == (maps, kernel, pool)
     assert preset.paper_value == paper and preset.name == name
+
+
+def test_small_norbs_presets_are_the_papers_networks() -> None:
+    for name, paper in (("norb-shallow", 6.6), ("norb-deep", 4.7)):
+        preset = PRESETS[name]
+        first, *above = preset.layers
+        assert (first.maps, first.kernel, first.pool_width, first.pool_stride) == (128, 9, 6, 4)
+        assert [(layer.maps, layer.pool_width, layer.pool_stride) for layer in above] == [(2048, 3, 2)] * len(above)
+        assert len(above) == (name == "norb-deep")
+        assert preset.window is not None and (preset.window.crop, preset.window.size) == (64, 32)
+        assert preset.whitening == "zca" and preset.paper_value == paper and preset.metric == "error"
+
+
+@pytest.mark.parametrize("depth", ["shallow", "deep"])
+def test_the_rendered_sets_presets_are_small_norbs_without_the_papers_figures(depth: str) -> None:
+    norb, drawn = PRESETS[f"norb-{depth}"], PRESETS[f"rendered-stereo-{depth}"]
+    assert drawn.paper_value is None and drawn.dataset == "rendered-stereo" and drawn.name == f"rendered-stereo-{depth}"
+    same = dataclasses.replace(drawn, name=norb.name, dataset=norb.dataset, paper_value=norb.paper_value)
+    assert same == norb
 
 
 def test_every_data_set_has_a_preset_of_its_own() -> None:

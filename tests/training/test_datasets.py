@@ -9,7 +9,7 @@ import pytest
 
 from tests.training import official
 from tests.training.drawn import photos
-from training import datasets
+from training import datasets, splits
 from training.datasets import DataError, Split, load, parse_cifar10, parse_idx
 from training.downloads import DownloadError
 
@@ -195,3 +195,45 @@ def test_a_split_refuses_halves_that_do_not_belong_together() -> None:
         Split(images, labels[:3])
     with pytest.raises(DataError, match="do not go with"):
         Split(images[..., 0], labels)
+    with pytest.raises(DataError, match="groups"):
+        Split(images, labels, labels[:3])
+
+
+def test_whole_groups_come_last_when_a_split_is_shuffled() -> None:
+    images, labels = photos(50, 4, 4, 1)
+    groups = np.arange(50, dtype=np.int64) % 5
+    held_out = set()
+    for seed in range(6):
+        mixed = Split(images, labels, groups).shuffled(seed, held_out=0.2)
+        assert mixed.groups is not None
+        last = set(mixed.groups[40:].tolist())
+        assert len(last) == 1 and last.isdisjoint(mixed.groups[:40].tolist())
+        assert (np.diff(mixed.groups[:40]) != 0).sum() > 20, "the others are mixed"
+        held_out |= last
+        known = {image.tobytes(): (label, group) for image, label, group in zip(images, labels, groups, strict=True)}
+        rows = zip(mixed.images[:], mixed.labels, mixed.groups, strict=True)
+        assert all(known[image.tobytes()] == (label, group) for image, label, group in rows)
+    assert len(held_out) > 1, "the seed chooses the group"
+
+
+def test_without_room_for_a_whole_group_the_order_is_random() -> None:
+    images, labels = photos(50, 4, 4, 1)
+    mixed = Split(images, labels, np.arange(50, dtype=np.int64) % 5).shuffled(0, held_out=0.1)
+    plain = Split(images, labels).shuffled(0)
+    np.testing.assert_array_equal(mixed.images[:], plain.images[:])
+
+
+def test_other_groups_are_other_data() -> None:
+    images, labels = photos(6, 4, 4, 1)
+    zeros = np.zeros(6, np.int64)
+    digests = {Split(images, labels, groups).digest() for groups in (None, zeros, zeros + 1)}
+    assert len(digests) == 3
+
+
+def test_a_digest_is_of_the_pixels_however_they_lie_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = photos(11, 4, 6, 3)
+    whole = Split(images, labels).digest()
+    turned = np.ascontiguousarray(images.transpose(3, 0, 1, 2)).transpose(1, 2, 3, 0)
+    monkeypatch.setattr(splits, "DIGEST_IMAGES", 4)
+    assert Split(turned, labels).digest() == whole == Split(images, labels).digest()
+    assert Split(images[::-1], labels).digest() != whole

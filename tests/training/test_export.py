@@ -11,7 +11,9 @@ import pytest
 
 from tests.training import untrained
 from tests.training.drawn import config, dataset, layer
+from tests.training.stereo import drawn_pairs
 from training import checkpoints, export, graph
+from training.config import Window
 from training.export import OnnxModel, ParityError, TrainedModel, build_checked, next_version, write_bundle
 
 FILES = {"model.onnx", "filters.npz", "golden.npz", "README.md", "manifest.json"}
@@ -53,6 +55,23 @@ def test_the_manifest_lists_every_file_as_it_is(model: TrainedModel, tmp_path: P
     assert manifest["feature_dim"] == 12 * 6 * 5
     assert manifest["layers"][0]["output_shape"] == [12, 6, 5]
     assert {name: manifest[name] for name in REPORT} == REPORT
+
+
+def test_the_manifest_of_pairs_says_how_they_are_framed(tmp_path: Path) -> None:
+    pair = untrained.model(config("zca", window=Window(12, 2)), drawn_pairs(20, 18, 3))
+    bundle = write(pair, tmp_path)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    given = manifest["input"]
+    assert (given["height"], given["width"], given["channels"], given["views"]) == (20, 18, 6, 2)
+    assert given["window"] == {"crop": 12, "reduce": 2} and given["color_mode"] == "RGB"
+    (only,) = manifest["layers"]
+    assert only["channels"] == 3 and only["output_shape"] == [12, 3, 3]
+    assert manifest["feature_dim"] == 2 * 12 * 3 * 3
+    with np.load(bundle / "filters.npz", allow_pickle=False) as filters:
+        assert filters["layer1_pixels"].shape == filters["layer1_decoder"].shape == (12, 3, 5, 5)
+    with np.load(bundle / "golden.npz", allow_pickle=False) as golden:
+        np.testing.assert_array_equal(golden["images"], pair.dataset.train.images[:16])
+        assert golden["features"].shape == (16, 216)
 
 
 def test_golden_images_are_training_images_with_their_outputs(model: TrainedModel, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.training import untrained
 from tests.training.drawn import Images, config, dataset, flat, layer, photos
+from tests.training.stereo import drawn_pairs, pairs
 from training import graph
-from training.config import LayerConfig, Whitening
+from training.config import LayerConfig, Whitening, Window
 from training.export import OnnxModel, TrainedModel, torch_outputs
 
 TOLERANCE = 1e-4
@@ -43,6 +44,40 @@ def test_it_computes_what_torch_does(kind: Whitening, channels: int, layers: tup
     for index in (0, 31):
         for alone, together in zip(run(images[index : index + 1]), outputs, strict=True):
             assert_close(alone, together[index : index + 1])
+
+
+@pytest.mark.parametrize("window", [None, Window(9), Window(12, 2), Window(12, 3), Window(18, 6)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["none", "zca", "separable"])
+def test_pairs_are_framed_and_their_features_concatenated(
+    kind: Whitening, channels: int, window: Window | None
+) -> None:
+    layers = (layer(pool_width=6, pool_stride=4), layer(maps=20, kernel=3))
+    model = untrained.model(config(kind, layers=layers, window=window), drawn_pairs(20, 18, channels))
+    run = OnnxModel(build(model), threads=1)
+    samples = pairs(9, 20, 18, channels, seed=3)
+    features, logits = run(samples)
+    for got, wanted in zip((features, logits), torch_outputs(model, samples), strict=True):
+        assert_close(got, wanted)
+    assert_close(run(samples[7:8])[0], features[7:8])
+    left, right = np.split(samples, 2, axis=3)
+    swapped, _ = run(np.concatenate([right, left], axis=3))
+    half = features.shape[1] // 2
+    assert_close(swapped, np.concatenate([features[:, half:], features[:, :half]], axis=1))
+    assert np.abs(features[:, half:] - features[:, :half]).max() > 0.1 * np.abs(features).max()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_window_of_single_images_is_cut_in_the_graph(channels: int) -> None:
+    data = dataset(20, 18, channels, train=60, test=1)
+    windowed = untrained.model(config("separable", window=Window(12, 2)), data)
+    images = photos(5, 20, 18, channels, seed=7).images
+    run = OnnxModel(build(windowed), threads=1)
+    for got, wanted in zip(run(images), torch_outputs(windowed, images), strict=True):
+        assert_close(got, wanted)
+    other = images.copy()
+    other[:, :4], other[:, :, :3], other[:, 16:], other[:, :, 15:] = 0, 255, 9, 99
+    np.testing.assert_array_equal(run(other)[0], run(images)[0])
 
 
 @pytest.mark.parametrize("kind", ["none", "zca", "separable"])
@@ -80,6 +115,9 @@ def test_inputs_and_outputs_are_the_bundle_contracts() -> None:
         "features": (onnx.TensorProto.FLOAT, ["N", 12 * 6 * 5]),
         "logits": (onnx.TensorProto.FLOAT, ["N", 4]),
     }
+    stereo = onnx.load_from_string(build(untrained.model(config("zca", window=Window(12, 2)), drawn_pairs(20, 18))))
+    assert shapes(stereo.graph.input) == {"images": (onnx.TensorProto.UINT8, ["N", 20, 18, 2])}
+    assert shapes(stereo.graph.output)["features"] == (onnx.TensorProto.FLOAT, ["N", 2 * 12 * 3 * 3])
 
 
 def test_the_file_alone_says_what_a_client_needs() -> None:

@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.training.drawn import config, dataset, layer
+from tests.training.stereo import stereo_config, write_rendered
 from training import checkpoints, figures, fit, pipeline, probe, whitening, winners
 from training.config import RunConfig
+from training.datasets import Dataset, load
 from training.export import OnnxModel
+from training.fit import LayerFit
 from training.pipeline import ConfigError, Pipeline, Summary
 
 SHALLOW = config("separable")
@@ -147,6 +150,37 @@ def test_the_seed_changes_the_weights(tmp_path: Path, finished: dict[str, Path])
     other = config("separable", seed=1)
     run(other, tmp_path, version="1")
     assert weights(tmp_path, other)["filters.npz"] != weights(finished[SHALLOW.name], SHALLOW)["filters.npz"]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load("rendered-stereo", write_rendered(tmp_path_factory.mktemp("rendered")))
+
+
+def test_pairs_are_learnt_view_by_view_and_told_apart_by_both(
+    rendered: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watched(layer: Any, images: Any, *rest: Any) -> LayerFit:
+        seen.append(images.shape)
+        return LayerFit(layer, images, *rest)
+
+    monkeypatch.setattr(pipeline, "LayerFit", watched)
+    small = layer(maps=16, kernel=5, pool_width=6, pool_stride=4, epochs=6)
+    settings = stereo_config(layers=(small, layer(maps=24, kernel=3)))
+    manifest = Pipeline(settings, rendered, tmp_path / "run", tmp_path / "models", "", None).run().manifest
+    assert seen == [(300, 16, 16, 1)] * 2, "150 pairs are 300 images"
+    assert [one["channels"] for one in manifest["layers"]] == [1, 16]
+    assert manifest["layers"][1]["output_shape"] == [24, 3, 3] and manifest["feature_dim"] == 2 * 24 * 3 * 3
+    assert manifest["accuracy"]["value"] < 50, "five categories, toys that training has not seen"
+
+
+def test_the_probe_validates_on_toys_that_it_is_not_fitted_to(rendered: Dataset, tmp_path: Path) -> None:
+    run = Pipeline(stereo_config(), rendered, tmp_path / "run", tmp_path / "models", "", None)
+    groups = run.train.groups
+    assert groups is not None and len(set(groups[120:].tolist())) == 1
+    assert set(groups[120:].tolist()).isdisjoint(groups[:120].tolist())
 
 
 def test_golden_images_are_real_training_images(finished: dict[str, Path]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.training import official
+from tests.training.stereo import write_rendered
 from training import datasets, winners
 from training.config import PRESETS
 from training.run import config_of, main, parse
@@ -120,6 +121,20 @@ def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: CIFAR-10 is not under") and "--data-dir" in line
+
+
+def test_it_trains_on_rendered_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["--data-dir", str(tmp_path), "--models-dir", str(tmp_path / "m"), "--runs-dir", str(tmp_path / "r")]
+    arguments = ["--dataset", "rendered-stereo", "--maps", "4", "--epochs", "1", "--threads", "1", *folders]
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: rendered-stereo is not under") and "python -m training.rendered" in line
+    write_rendered(tmp_path / "rendered-stereo")
+    assert main(arguments) == 0
+    manifest = json.loads((tmp_path / "m" / "rendered-stereo-shallow" / "1" / "manifest.json").read_text())
+    assert manifest["input"]["views"] == 2 and manifest["feature_dim"] == 2 * 4 * 9 * 9
+    assert manifest["accuracy"]["paper"] is None and manifest["accuracy"]["images"] == 150
+    assert "on all 150 test pairs of images" in manifest["accuracy"]["conditions"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--dataset", "svhn"], ["--dataset", "mnist", "--preset", "mnist-shallow"]])

@@ -8,6 +8,7 @@ from training import whitening
 from training.config import RunConfig
 from training.datasets import Dataset
 from training.export import TrainedModel
+from training.framing import Framing, framed
 from training.probe import Probe, Trial
 from training.sca import SparseConvAutoencoder
 from training.stack import FeatureExtractor
@@ -20,20 +21,21 @@ def extractor(run: RunConfig, data: Dataset, seed: int = 0) -> FeatureExtractor:
     generator = torch.Generator().manual_seed(seed)
     layers: list[SparseConvAutoencoder] = []
     for index, settings in enumerate(run.layers):
-        channels = layers[-1].config.maps if layers else data.train.images.shape[3]
+        channels = layers[-1].config.maps if layers else data.train.images.shape[3] // data.views
         layer = SparseConvAutoencoder(settings, channels, seed + index)
         with torch.no_grad():
             for parameter in layer.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
         layers.append(layer)
-    return FeatureExtractor(whitening.fit(data.train.images, run), layers)
+    framing = Framing(data.views, run.window)
+    return FeatureExtractor(whitening.fit(framed(data.train.images, framing), run), layers, framing)
 
 
 def model(run: RunConfig, data: Dataset, seed: int = 0) -> TrainedModel:
     """The same with a random probe on top."""
     network = extractor(run, data, seed)
     _, height, width, _ = data.train.images.shape
-    size = int(np.prod(network.shapes(height, width)[-1]))
+    size = int(np.prod(network.output_shape(height, width)))
     generator = torch.Generator().manual_seed(seed + 1)
     weights = torch.randn(size, len(LABELS), generator=generator) / size**0.5
     probe = Probe(weights, torch.randn(len(LABELS), generator=generator), TRIAL, (TRIAL,))

@@ -1,0 +1,91 @@
+"""Images and labels in, a data set of two splits out: what every loader returns and every stage takes."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.sources import FolderSource, ImageSource, reorder
+
+Labels = npt.NDArray[np.int64]
+
+DIGEST_IMAGES = 4096
+"""Images that are hashed at a time; those that do not lie in order are copied for it."""
+
+
+class DataError(RuntimeError):
+    """A data set is missing or is not what it says it is."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples uint8 (N, H, W, C) and their labels int64 (N,), 0 to K - 1.
+
+    A sample of several views has them one after the other along C. `groups` int64 (N,), where they are known, say
+    which samples belong together (pictures of one object, say) and should not be on both sides of a validation split.
+    """
+
+    images: ImageSource
+    labels: Labels
+    groups: Labels | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a split whose parts do not belong together."""
+        if len(self.images.shape) != 4 or len(self.images) != len(self.labels):
+            raise DataError(f"images {self.images.shape} do not go with labels {self.labels.shape}")
+        if self.groups is not None and self.groups.shape != self.labels.shape:
+            raise DataError(f"groups {self.groups.shape} do not go with labels {self.labels.shape}")
+
+    def digest(self) -> str:
+        """SHA-256 over labels, groups, shape and pixels; of images that are decoded when needed, over their paths."""
+        digest = hashlib.sha256(repr(self.images.shape).encode() + self.labels.tobytes())
+        if self.groups is not None:
+            digest.update(self.groups.tobytes())
+        if isinstance(self.images, np.ndarray):
+            for start in range(0, len(self.images), DIGEST_IMAGES):
+                digest.update(np.ascontiguousarray(self.images[start : start + DIGEST_IMAGES]).data)
+        elif isinstance(self.images, FolderSource):
+            digest.update("\n".join((self.images.color_mode, *self.images.paths)).encode())
+        return digest.hexdigest()
+
+    def shuffled(self, seed: int, held_out: float = 0.0) -> "Split":
+        """The same pairs in a random order; where there are groups, some of them whole at the end.
+
+        Args:
+            seed: decides the order.
+            held_out: share of the samples at the end that someone will validate on: as many whole groups as it has
+                room for, so that he does so on groups that the rows before do not hold.
+        """
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(self.labels))
+        if self.groups is None:
+            return Split(reorder(self.images, order), self.labels[order])
+        names, sizes = np.unique(self.groups, return_counts=True)
+        drawn = rng.permutation(len(names))
+        last = names[drawn[sizes[drawn].cumsum() <= round(held_out * len(order))]]
+        order = order[np.argsort(np.isin(self.groups[order], last), kind="stable")]
+        return Split(reorder(self.images, order), self.labels[order], self.groups[order])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's two splits and what a model card says of it."""
+
+    name: str
+    train: Split
+    test: Split
+    label_names: tuple[str, ...]
+    color_mode: str
+    license: str
+    alpha_background: str = "white"
+    """What transparent pixels of a served image are composed over."""
+    resize_mode: str = "cover"
+    """How a served image of another size is brought to this one's; a photograph must not be squeezed."""
+    views: int = 1
+    """Images that make a sample: 2 for stereo."""
+
+    @property
+    def samples(self) -> str:
+        """What to call several samples."""
+        return {1: "images", 2: "pairs of images"}.get(self.views, f"groups of {self.views} images")
