@@ -7,14 +7,11 @@ from typing import Self
 
 from torch import Tensor
 
+from training.rivals.errors import NotFittedError
 from training.rivals.lloyd import Clusters, cluster
 from training.rivals.sampling import PatchWhitening, normalise_patches, sample_patches
 from training.rivals.triangle import Pooling, Quadrants, TriangleEncoder
 from training.sources import Pixels
-
-
-class NotFittedError(RuntimeError):
-    """Something was asked of a model before it had been fitted."""
 
 
 class TriangleKMeans:
@@ -82,5 +79,5 @@ class TriangleKMeans:
 
     def _parts(self) -> tuple[Clusters, PatchWhitening, TriangleEncoder]:
         if self._fitted is None:
-            raise NotFittedError("call fit first")
+            raise NotFittedError
         return self._fitted

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[3]
 
 def photographs() -> npt.NDArray[np.uint8]:
     """Images that travel with the CIFAR-10 models and the examples, uint8 (N, 32, 32, 3)."""
-    found = [np.asarray(Image.open(path).convert("RGB"), np.uint8)[None] for path in sorted(ROOT.glob("examples/*.png"))]
+    found = [
+        np.asarray(Image.open(path).convert("RGB"), np.uint8)[None] for path in sorted(ROOT.glob("examples/*.png"))
+    ]
     for path in sorted(ROOT.glob("models/cifar10-*/*/golden.npz")):
         with np.load(path) as golden:
             found.append(golden["images"])

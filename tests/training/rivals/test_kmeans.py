@@ -14,7 +14,8 @@ from tests.training.rivals.real import photographs
 from training.config import ProbeConfig
 from training.journal import Journal
 from training.probe import ProbeFit
-from training.rivals.kmeans import NotFittedError, TriangleKMeans
+from training.rivals.errors import NotFittedError
+from training.rivals.kmeans import TriangleKMeans
 from training.rivals.sampling import PatchWhitening, normalise_patches, sample_patches
 from training.rivals.triangle import MaxPooling, Pooling, Quadrants, TriangleEncoder
 
@@ -36,7 +37,9 @@ def dense_maps(images: npt.NDArray[np.uint8], model: TriangleKMeans) -> Tensor:
     centred = rows - rows.mean(1, keepdim=True)
     normal = centred / (rows.var(1, keepdim=True) + 10).sqrt()
     white = (normal - whitening.mean.double()) @ whitening.matrix.double()
-    distances = torch.cdist(white, model.clusters.centroids.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist")
+    distances = torch.cdist(
+        white, model.clusters.centroids.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
+    )
     triangle = (distances.mean(1, keepdim=True) - distances).clamp(min=0)
     return triangle.view(*windows.shape[:3], -1).permute(0, 3, 1, 2)
 
