@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.rivals.compiler import compiled
+from training.compiled import compiled
 from training.winners import channels_last
 from training.workers import alone, spread
 
@@ -40,7 +40,7 @@ class Clusters:
     errors: tuple[float, ...]
 
 
-@compiled
+@compiled()
 def _compare(row: Floats, tops: Floats, places: npt.NDArray[np.int32]) -> None:
     lanes = len(tops)
     for start in range(0, len(row) - lanes + 1, lanes):
@@ -52,7 +52,7 @@ def _compare(row: Floats, tops: Floats, places: npt.NDArray[np.int32]) -> None:
             places[lane] = np.int32(start + lane) if better else places[lane]
 
 
-@compiled
+@compiled()
 def _largest(scores: Floats, best: Floats, labels: Ints) -> None:
     count = scores.shape[1]
     lanes = min(LANES, count)
@@ -72,7 +72,7 @@ def _largest(scores: Floats, best: Floats, labels: Ints) -> None:
         labels[row] = place
 
 
-@compiled
+@compiled()
 def _sum_members(patches: Floats, labels: Ints, sums: npt.NDArray[np.float64], sizes: Ints) -> None:
     for row in range(patches.shape[0]):
         label = labels[row]

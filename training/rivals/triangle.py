@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.rivals.compiler import compiled
+from training.compiled import compiled
 from training.rivals.sampling import PatchWhitening
 from training.sources import Pixels
 from training.whitening import to_planes
@@ -88,8 +88,8 @@ Pooling = Quadrants | MaxPooling
 # compiled to vector instructions, which loops over an index into a larger array, or the built-in `max`, are not.
 
 
-@compiled
-def _square(row: Floats, scale: float, shift: Floats) -> np.float32:
+@compiled()
+def _square(row: Floats, scale: np.float32, shift: Floats) -> np.float32:
     square = np.float32(0)
     for j in range(len(shift)):
         value = row[j] * scale - shift[j]
@@ -97,8 +97,8 @@ def _square(row: Floats, scale: float, shift: Floats) -> np.float32:
     return square
 
 
-@compiled
-def _measure(row: Floats, offsets: Floats, square: float, twice: float, distances: Floats) -> np.float32:
+@compiled()
+def _measure(row: Floats, offsets: Floats, square: np.float32, twice: np.float32, distances: Floats) -> np.float32:
     total = np.float32(0)
     for k in range(len(offsets)):
         value = square + offsets[k] - twice * row[k]
@@ -108,21 +108,21 @@ def _measure(row: Floats, offsets: Floats, square: float, twice: float, distance
     return total
 
 
-@compiled
-def _add(distances: Floats, mean: float, pooled: Floats) -> None:
+@compiled()
+def _add(distances: Floats, mean: np.float32, pooled: Floats) -> None:
     for k in range(len(pooled)):
         value = mean - distances[k]
         pooled[k] += value if value > 0 else np.float32(0)
 
 
-@compiled
-def _raise(distances: Floats, mean: float, pooled: Floats) -> None:
+@compiled()
+def _raise(distances: Floats, mean: np.float32, pooled: Floats) -> None:
     for k in range(len(pooled)):
         value = mean - distances[k]
         pooled[k] = value if value > pooled[k] else pooled[k]
 
 
-@compiled
+@compiled()
 def _pool_triangles(
     products: Floats,
     scales: Floats,
