@@ -59,6 +59,7 @@ def _trials(model: TrainedModel) -> str:
 
 PREPROCESSING = {
     "none": "pixels scaled to [0, 1]",
+    "contrast": "global contrast normalisation",
     "zca": "global contrast normalisation, then ZCA whitening of the whole image",
     "separable": "global contrast normalisation, then ZCA whitening of the whole image in a separable basis "
     "(eigenvectors of colours × rows × columns)",

@@ -1,6 +1,5 @@
-"""Images in, a feature matrix out."""
+"""Images in, pooled maps out: a batch at a time for the next layer, or all of them as one matrix for the probe."""
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,18 +10,77 @@ from tqdm import tqdm
 
 from training import features, parallel
 from training.features import CPU, Features
-from training.sources import ImageSource, Pixels, prefetch
+from training.sca import SparseConvAutoencoder
+from training.sources import ImageSource, prefetch
 from training.stack import FeatureExtractor
-from training.winners import CHUNK_BYTES
+from training.winners import CHUNK_BYTES, GPU_CHUNK_BYTES
 from training.workers import alone, spread
 
+BLOCK_IMAGES = 512
+"""Images asked of a source at a time: it may have to decode them."""
 
-def chunk_images(extractor: FeatureExtractor, height: int, width: int) -> int:
-    """As many images as keep the widest layer's maps in cache between convolution and pooling."""
-    shapes = extractor.shapes(height, width)
-    inputs = [extractor.framing.size(height, width), *((rows, columns) for _, rows, columns in shapes)]
-    widest = max(maps * rows * columns for (maps, _, _), (rows, columns) in zip(shapes, inputs, strict=False))
-    return max(1, CHUNK_BYTES // (4 * widest * extractor.framing.views))
+
+def chunk_images(layer: SparseConvAutoencoder, places: int, device: torch.device = CPU) -> int:
+    """Samples, each with `places` positions a map in all its views, that a thread takes through a layer at a time.
+
+    Few enough that pooling finds the maps in cache, enough that large filters are seldom read: a convolution with
+    4096 filters of 5x5x512 takes four times as long for each of two images as for each of sixteen.
+    """
+    limit = GPU_CHUNK_BYTES if device.type == "cuda" else max(CHUNK_BYTES, layer.encoder.nbytes // 4)
+    return max(1, limit // (4 * layer.config.maps * places))
+
+
+class BatchExtractor:
+    """The top layer's pooled maps of a batch, made by all threads, each layer in chunks of its own size.
+
+    Args:
+        extractor: the frozen network.
+        height: H of the samples, in pixels.
+        width: W of the samples, in pixels.
+        device: where the network is.
+    """
+
+    def __init__(self, extractor: FeatureExtractor, height: int, width: int, device: torch.device = CPU) -> None:
+        self.extractor, self.device = extractor, device
+        shapes = extractor.shapes(height, width)
+        inputs = [extractor.framing.size(height, width), *((rows, columns) for _, rows, columns in shapes)]
+        self.stages = [
+            (layer, chunk_images(layer, rows * columns * extractor.framing.views, device))
+            for layer, (rows, columns) in zip(extractor.stack(), inputs, strict=False)
+        ]
+        self.shape = extractor.output_shape(height, width) if shapes else None
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """uint8 (N, H, W, V * C) to float32 (N, V * M, H', W'), channels last; without layers, their input."""
+        if self.shape is None:
+            return self._through(samples, 0)
+        out = torch.empty((len(samples), *self.shape), device=self.device, memory_format=torch.channels_last)
+        self._write(samples, out)
+        return out
+
+    def features(self, samples: Tensor) -> Tensor:
+        """uint8 (N, H, W, V * C) to float16 (N, D), map by map."""
+        assert self.shape is not None, "features come from a layer"
+        out = torch.empty((len(samples), *self.shape), dtype=torch.float16, device=self.device)
+        self._write(samples, out)
+        return out.flatten(1)
+
+    def _write(self, samples: Tensor, out: Tensor) -> None:
+        def work(start: int, stop: int) -> None:
+            with torch.no_grad():  # set for each thread
+                maps = self._through(samples[start:stop], len(self.stages))
+                out[start:stop] = maps.reshape(stop - start, *out.shape[1:])
+
+        spread(work, len(samples), self.device)
+
+    def _through(self, samples: Tensor, stage: int) -> Tensor:
+        """The views of samples through the first `stage` layers."""
+        if stage == 0:
+            planes: Tensor = self.extractor.preprocessing(self.extractor.framing(samples))
+            return planes
+        layer, chunk = self.stages[stage - 1]
+        parts = [layer(self._through(samples[i : i + chunk], stage - 1)) for i in range(0, len(samples), chunk)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def extract(
@@ -50,23 +108,17 @@ def extract(
     _, height, width, _ = images.shape
     maps, out_height, out_width = extractor.output_shape(height, width)
     out = features.room(total, maps * out_height * out_width, spill, device)
-    chunk = chunk_images(extractor, height, width)
-    # a source may have to decode: ask it for many at a time
-    block = chunk * max(1, 512 // chunk)
+    pooled = BatchExtractor(extractor, height, width, device)
     row = 0
     with alone(), tqdm(total=total, unit="img", desc=name, disable=not parallel.is_first()) as bar:
-        numbers = (np.arange(i, min(i + block, stop)) for start, stop in ranges for i in range(start, stop, block))
+        numbers = (
+            np.arange(i, min(i + BLOCK_IMAGES, stop))
+            for start, stop in ranges
+            for i in range(start, stop, BLOCK_IMAGES)
+        )
         for pixels in prefetch(images, numbers):
-            rows = torch.empty(len(pixels), out.shape[1], dtype=torch.float16, device=device)
-            spread(functools.partial(_fill, rows, extractor, pixels, chunk), len(pixels), device)
+            rows = pooled.features(torch.from_numpy(pixels).to(device))
             features.write(out, row, rows)
             row += len(rows)
             bar.update(len(rows))
     return out
-
-
-def _fill(rows: Tensor, extractor: FeatureExtractor, pixels: Pixels, chunk: int, start: int, stop: int) -> None:
-    """Write the features of images start .. stop into their rows."""
-    for first in range(start, stop, chunk):
-        part = slice(first, min(first + chunk, stop))
-        rows[part] = extractor(torch.from_numpy(pixels[part]).to(rows.device))

@@ -18,7 +18,14 @@ from training.framing import Framing
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder
 from training.stack import FeatureExtractor
-from training.whitening import PixelScaling, Preprocessing, SeparableWhitening, ZcaWhitening
+from training.whitening import (
+    ContrastNormalisation,
+    PixelScaling,
+    Preprocessing,
+    SeparableWhitening,
+    Whitening,
+    ZcaWhitening,
+)
 
 OPSET = 18
 IR_VERSION = 9
@@ -133,6 +140,8 @@ def _preprocess(
     normal = _contrast(writer, pixels, preprocessing.epsilon)
     if isinstance(preprocessing, SeparableWhitening):
         return _separable(writer, normal, preprocessing, first)
+    if isinstance(preprocessing, ContrastNormalisation):
+        return _without_mean(writer, normal, preprocessing), first.encoder
     if isinstance(preprocessing, ZcaWhitening):
         return _zca(writer, normal, preprocessing), first.encoder
     raise TypeError(f"no graph for {type(preprocessing).__name__}")
@@ -168,12 +177,16 @@ def _separable(
     return out, folded.permute(0, 3, 1, 2)
 
 
+def _without_mean(writer: GraphWriter, normal: str, whitening: Whitening) -> str:
+    """Planes (N, C, H, W) less the training mean."""
+    planes = writer.add("Transpose", [normal], "planes", perm=[0, 3, 1, 2])
+    return writer.add("Sub", [planes, writer.constant("whitening.mean", whitening.mean)], "without_mean")
+
+
 def _zca(writer: GraphWriter, normal: str, whitening: ZcaWhitening) -> str:
     """One matrix for the whole image, kept as float16 and widened when the model is loaded."""
     channels, height, width = whitening.mean.shape
-    planes = writer.add("Transpose", [normal], "planes", perm=[0, 3, 1, 2])
-    centred = writer.add("Sub", [planes, writer.constant("whitening.mean", whitening.mean)], "without_mean")
-    flat = writer.add("Flatten", [centred], "flat", axis=1)
+    flat = writer.add("Flatten", [_without_mean(writer, normal, whitening)], "flat", axis=1)
     half = writer.constant("whitening.matrix_half", whitening.matrix.half())
     matrix = writer.add("Cast", [half], "whitening.matrix", to=TensorProto.FLOAT)
     white = writer.add("MatMul", [flat, matrix], "white")

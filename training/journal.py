@@ -87,6 +87,11 @@ class Journal:
         steps = sorted(points)
         return steps, [points[step] for step in steps]
 
+    def last(self, name: str) -> float | None:
+        """The newest value logged under a name; None if there is none."""
+        values = self.series(name)[1]
+        return values[-1] if values else None
+
     def picture(self, name: str, pixels: npt.NDArray[np.uint8]) -> None:
         """Log a picture, uint8 (H, W, 3)."""
         if self.silent:

@@ -1,12 +1,10 @@
 """A config and a data set in, a bundle out: the stages in order, each kept on disk so that a run can be resumed."""
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,19 +14,21 @@ from training.card import write_card
 from training.config import RunConfig
 from training.datasets import Dataset
 from training.export import OnnxModel, TrainedModel, build_checked, next_version, write_bundle
-from training.extraction import extract
+from training.extraction import BatchExtractor, extract
 from training.features import CPU
 from training.fit import LayerFit
 from training.framing import Framing, framed
 from training.journal import Journal
 from training.probe import Probe, ProbeFit, Trial, validation_start
+from training.runfolder import RunFolder
 from training.sca import SparseConvAutoencoder
+from training.sources import reorder
 from training.stack import FeatureExtractor
 from training.whitening import Preprocessing
 
-
-class ConfigError(RuntimeError):
-    """The run folder belongs to a run with other settings."""
+Result = TypeVar("Result")
+EPOCH_FACTS = ("loss/epoch", "maps/dead", "maps/least_active_share", "maps/mean_active_share")
+"""What is kept of a layer's last epoch."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Summary:
     bundle: Path
     manifest: dict[str, Any]
     stages: dict[str, float]
+
+
+def settings_of(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """What decides a run's numbers, as JSON types: what its folder is claimed with."""
+    return {**config.to_json(), "images_sha256": dataset.train.digest()}
 
 
 class Pipeline:
@@ -72,68 +77,58 @@ class Pipeline:
         version: str | None = None,
         device: torch.device = CPU,
     ) -> None:
-        self.config, self.dataset, self.folder = config, dataset, folder
+        self.config, self.dataset = config, dataset
         self.models_dir, self.command, self.version, self.device = models_dir, command, version, device
-        self._claim()
+        self.folder = RunFolder(folder, settings_of(config, dataset))
         # the probe validates on the last rows; shuffled once, here, they are a random sample
         self.train = dataset.train.shuffled(config.seed, config.probe.validation_fraction)
         self.framing = Framing(dataset.views, config.window)
         # what the layers learn from: the views of all samples, apart (paper, section 3.3)
         self.views = framed(self.train.images, self.framing)
-        self.stages: dict[str, float] = self._read("stages.json", {})
 
     def run(self) -> Summary:
-        """Run every stage that has not been run yet."""
-        with Journal(self.folder) as journal:
-            self.journal = journal
-            with self._timed("whitening"):
-                preprocessing = self._preprocessing()
-            layers: list[SparseConvAutoencoder] = []
-            for index in range(1, len(self.config.layers) + 1):
-                with self._timed(f"layer{index}"):
-                    layers.append(self._layer(index, preprocessing, layers))
-            extractor = FeatureExtractor(preprocessing, layers, self.framing)
-            with self._timed("probe"):
+        """Run every stage that has not been run yet; the last one reads the test set."""
+        with Journal(self.folder.path) as journal:
+            extractor = self._fit_layers(journal)
+            with self.folder.timed("probe"):
                 probe = self._probe(extractor)
             model = TrainedModel(self.config, self.dataset, extractor.cpu(), probe)
-            with self._timed("export"):
+            with self.folder.timed("export"):
                 bundle = self._export(model)
             parallel.wait()
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-        self._write("summary.json", {"bundle": str(bundle), "manifest": manifest})
-        return Summary(bundle, manifest, dict(self.stages))
+        self.folder.write("summary.json", {"bundle": str(bundle), "manifest": manifest})
+        return Summary(bundle, manifest, dict(self.folder.stages))
 
-    def _claim(self) -> None:
-        path = self.folder / "config.json"
-        config = json.loads(json.dumps({**self.config.to_json(), "images_sha256": self.dataset.train.digest()}))
-        if self._read("config.json", config) != config:
-            raise ConfigError(
-                f"{path} is of a run with other settings or images: give --fresh to drop it, or another --runs-dir"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", config)
+    def fit_layers(self) -> FeatureExtractor:
+        """Run the stages before the probe: what `run` would put it on."""
+        with Journal(self.folder.path) as journal:
+            return self._fit_layers(journal)
 
-    def _write(self, name: str, content: Any) -> None:
-        if parallel.is_first():
-            checkpoints.write_json(self.folder / name, content)
+    def validate(self) -> tuple[Trial, ...]:
+        """What the probe reaches on held-out training images, to choose settings by; the test set stays unread."""
+        with Journal(self.folder.path) as journal:
+            extractor = self._fit_layers(journal)
+            with self.folder.timed("validation"):
+                if not self.folder.have("validation.json"):
+                    trials = self._on_features(extractor, ProbeFit.choose)
+                    self.folder.write("validation.json", [asdict(trial) for trial in trials])
+                    parallel.wait()
+        return tuple(Trial(**trial) for trial in self.folder.read("validation.json", None))
 
-    def _read(self, name: str, default: Any) -> Any:
-        path = self.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds that a stage takes, also when it is interrupted, to those of earlier attempts."""
-        before, started = self.stages.get(stage, 0.0), time.monotonic()
-        try:
-            yield
-        finally:
-            self.stages[stage] = before + time.monotonic() - started
-            self._write("stages.json", self.stages)
+    def _fit_layers(self, journal: Journal) -> FeatureExtractor:
+        self.journal = journal
+        with self.folder.timed("whitening"):
+            preprocessing = self._preprocessing()
+        layers: list[SparseConvAutoencoder] = []
+        for index in range(1, len(self.config.layers) + 1):
+            with self.folder.timed(f"layer{index}"):
+                layers.append(self._layer(index, preprocessing, layers))
+        return FeatureExtractor(preprocessing, layers, self.framing)
 
     def _preprocessing(self) -> Preprocessing:
         path = self.folder / "whitening.npz"
-        if not self._have(path):
+        if not self.folder.have(path.name):
             fitted = whitening.fit(self.views, self.config, self.device)
             if parallel.is_first():
                 checkpoints.save(path, fitted.state_dict())
@@ -154,19 +149,20 @@ class Pipeline:
         channels = below[-1].config.maps if below else self.views.shape[3]
         layer = SparseConvAutoencoder(config, channels, seed=self.config.seed + index)
         self.journal.prefix = f"layer{index}/"
-        prepare = FeatureExtractor(preprocessing, below).maps
-        fit = LayerFit(
-            layer,
-            self.views,
-            prepare,
-            self.folder / f"layer{index}.npz",
-            self.journal,
-            self.config.seed,
-            self.device,
-        )
-        fit.run()
-        if parallel.is_first():
-            self._layer_figures(index, FeatureExtractor(preprocessing, [*below, layer]))
+        images = self.views
+        if config.images is not None:
+            images = reorder(images, np.arange(min(config.images, len(images))))
+        _, height, width, _ = images.shape
+        prepare = BatchExtractor(FeatureExtractor(preprocessing, below), height, width, self.device)
+        checkpoint = self.folder / f"layer{index}.npz"
+        fit = LayerFit(layer, images, prepare, checkpoint, self.journal, self.config.seed, self.device)
+        if not self.folder.have(f"layer{index}.json"):
+            fit.run()
+            if parallel.is_first():
+                self._layer_figures(index, FeatureExtractor(preprocessing, [*below, layer]))
+            # written last: that it is there says that the layer is finished
+            facts = {name: self.journal.last(f"layer{index}/{name}") for name in EPOCH_FACTS}
+            self.folder.write(f"layer{index}.json", facts)
         return layer
 
     def _layer_figures(self, index: int, extractor: FeatureExtractor) -> None:
@@ -185,21 +181,21 @@ class Pipeline:
 
     def _probe(self, extractor: FeatureExtractor) -> Probe:
         path = self.folder / "probe.npz"
-        if not self._have(path):
-            self.journal.prefix = ""
-            probe = self._fit_probe(extractor)
+        if not self.folder.have(path.name):
+            probe = self._on_features(extractor, ProbeFit.run)
             trials = [asdict(trial) for trial in probe.trials]
-            self._write("trials.json", {"chosen": asdict(probe.chosen), "trials": trials})
+            self.folder.write("trials.json", {"chosen": asdict(probe.chosen), "trials": trials})
             if parallel.is_first():
                 checkpoints.save(path, {"weights": probe.weights, "bias": probe.bias})
             parallel.wait()
-        arrays, trials = checkpoints.load(path), self._read("trials.json", None)
+        arrays, trials = checkpoints.load(path), self.folder.read("trials.json", None)
         return Probe(
             arrays["weights"], arrays["bias"], Trial(**trials["chosen"]), tuple(Trial(**t) for t in trials["trials"])
         )
 
-    def _fit_probe(self, extractor: FeatureExtractor) -> Probe:
-        """Extract this process's share of the features and fit on all processes' shares."""
+    def _on_features(self, extractor: FeatureExtractor, work: Callable[[ProbeFit], Result]) -> Result:
+        """Extract this process's share of the features, for the probe to work on all processes' shares."""
+        self.journal.prefix = ""
         count = len(self.train.labels)
         middle = validation_start(count, self.config.probe)
         ranges = [parallel.share(0, middle), parallel.share(middle, count)]
@@ -210,22 +206,23 @@ class Pipeline:
             labels = torch.from_numpy(self.train.labels[rows])
             fitted = ranges[0][1] - ranges[0][0]
             classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps * self.framing.views
-            return ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted).run()
+            return work(ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted))
         finally:
             spill.unlink(missing_ok=True)
 
     def _export(self, model: TrainedModel) -> Path:
-        version = self.version or self._read("version.json", None) or next_version(self.models_dir, self.config.name)
+        name = self.config.name
+        version = self.version or self.folder.read("version.json", None) or next_version(self.models_dir, name)
         if not parallel.is_first():
-            return self.models_dir / self.config.name / version
-        self._write("version.json", version)
+            return self.models_dir / name / version
+        self.folder.write("version.json", version)
         onnx_bytes = build_checked(model, version)
         report = reporting.report(
-            model, OnnxModel(onnx_bytes, torch.get_num_threads()), self.command, self.stages, self._dead_maps()
+            model, OnnxModel(onnx_bytes, torch.get_num_threads()), self.command, self.folder.stages, self._dead_maps()
         )
         return write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report)
 
     def _dead_maps(self) -> int:
         """Maps of all layers that won nothing in their last epoch."""
-        series = [self.journal.series(f"layer{i}/maps/dead")[1] for i in range(1, len(self.config.layers) + 1)]
-        return int(sum(values[-1] for values in series if values))
+        layers = [self.folder.read(f"layer{i}.json", {}) for i in range(1, len(self.config.layers) + 1)]
+        return int(sum(layer["maps/dead"] or 0 for layer in layers))

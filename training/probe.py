@@ -1,6 +1,6 @@
 """Frozen features and labels in, a linear classifier out: chosen on a validation split, then refitted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Never
@@ -74,6 +74,11 @@ def _accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     return parallel.sum_(right) / parallel.total(len(labels))
 
 
+def best_of(trials: Iterable[Trial]) -> Trial:
+    """The most accurate on held-out images; of equals the strongest: it moves least with another sample of images."""
+    return max(trials, key=lambda trial: (trial.validation_accuracy, trial.strength))
+
+
 def validation_start(images: int, config: ProbeConfig) -> int:
     """Number of the first image that validates; those before it fit."""
     return images - round(images * config.validation_fraction)
@@ -107,12 +112,22 @@ class ProbeFit:
         self.config, self.journal = config, journal
         self.fitted = validation_start(len(features), config) if fitted is None else fitted
 
+    def choose(self) -> tuple[Trial, ...]:
+        """Try every loss and strength on the split."""
+        with alone():
+            return self._choose()[0]
+
     def run(self) -> Probe:
         """Try every loss and strength on the split, then fit the best of them to all rows."""
         with alone():
-            return self._choose_and_fit()
+            trials, sketch = self._choose()
+            best = best_of(trials)
+            matrix = DesignMatrix(self.features, Scaling.fit(self.features, self.maps))
+            weights = self._fit(best.loss, (best.strength,), matrix, sketch, "probe: all images")
+            raw, bias = matrix.fold(weights[:, 0])
+            return Probe((raw / best.temperature).cpu(), (bias / best.temperature).cpu(), best, trials)
 
-    def _choose_and_fit(self) -> Probe:
+    def _choose(self) -> tuple[tuple[Trial, ...], Sketch]:
         fitting = part(self.features, 0, self.fitted)
         matrix = DesignMatrix(fitting, Scaling.fit(fitting, self.maps))
         held_out = DesignMatrix(part(self.features, self.fitted, len(self.features)), matrix.scaling)
@@ -120,12 +135,7 @@ class ProbeFit:
         trials: list[Trial] = []
         for loss in self.config.losses:
             trials += self._try(loss, self.config.strengths[loss], matrix, held_out, sketch)
-        # of equals the strongest: it moves least with another sample of images
-        best = max(trials, key=lambda trial: (trial.validation_accuracy, trial.strength))
-        matrix = DesignMatrix(self.features, Scaling.fit(self.features, self.maps))
-        weights = self._fit(best.loss, (best.strength,), matrix, sketch, "probe: all images")
-        raw, bias = matrix.fold(weights[:, 0])
-        return Probe((raw / best.temperature).cpu(), (bias / best.temperature).cpu(), best, tuple(trials))
+        return tuple(trials), sketch
 
     def _try(
         self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, held_out: DesignMatrix, sketch: Sketch

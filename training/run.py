@@ -17,7 +17,8 @@ from training.export import ParityError
 from training.features import CPU
 from training.fit import DivergedError
 from training.folders import load_folder
-from training.pipeline import ConfigError, Pipeline, Summary
+from training.pipeline import Pipeline, Summary
+from training.runfolder import ConfigError
 from training.sources import ImageError
 
 
@@ -46,7 +47,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
     parser.add_argument("--maps", type=int, help="feature maps of the last layer")
-    parser.add_argument("--whitening", choices=("none", "zca", "separable"), help="preprocessing of the images")
+    parser.add_argument("--layer-images", type=int, help="images that the last layer is trained on (default: all)")
+    parser.add_argument(
+        "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
     return parser.parse_args(arguments)
@@ -64,6 +68,8 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers = [dataclasses.replace(layer, epochs=options.epochs) for layer in layers]
     if options.maps:
         layers[-1] = dataclasses.replace(layers[-1], maps=options.maps)
+    if options.layer_images:
+        layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
     return dataclasses.replace(
         config, layers=tuple(layers), seed=options.seed, whitening=options.whitening or config.whitening
     )

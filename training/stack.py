@@ -9,6 +9,9 @@ from training.framing import WHOLE, Framing
 from training.sca import SparseConvAutoencoder
 from training.whitening import Preprocessing
 
+PAINTED_FILTERS = 256
+"""Filters made into pictures at a time."""
+
 
 class FeatureExtractor(nn.Module):
     """Framing, preprocessing, then layers with their sparsity off, each pooled (paper, sections 2.1, 2.2 and 3.3).
@@ -73,24 +76,23 @@ class FeatureExtractor(nn.Module):
         height, width = self.framing.size(height, width)
         pictures = []
         for index, layer in enumerate(self.stack()):
-            patch = layer.decoder.detach()
-            for below in reversed(self.stack()[:index]):
-                patch = _unpool_and_decode(patch, below)
-            pictures.append(self._dewhiten(patch, height, width))
+            # some at a time: spread over the pixels, the filters of a wide layer would fill gigabytes
+            filters = layer.decoder.detach()
+            parts = [filters[i : i + PAINTED_FILTERS] for i in range(0, len(filters), PAINTED_FILTERS)]
+            pictures.append(torch.cat([self._paint(part, index, height, width) for part in parts]))
         return pictures
 
-    def _dewhiten(self, patch: Tensor, height: int, width: int) -> Tensor:
+    def _paint(self, patch: Tensor, index: int, height: int, width: int) -> Tensor:
+        """Filters (M, C, k, k) of layer `index`, from 0, as pictures."""
+        for below in reversed(self.stack()[:index]):
+            patch = _unpool_and_decode(patch, below)
         _, channels, rows, columns = patch.shape
         rows, columns = min(rows, height), min(columns, width)
-        patch = patch[:, :, :rows, :columns]
         top, left = (height - rows) // 2, (width - columns) // 2
-        out = torch.empty_like(patch)
-        for i in range(0, len(patch), 256):
-            canvas = patch.new_zeros(len(patch[i : i + 256]), channels, height, width)
-            canvas[:, :, top : top + rows, left : left + columns] = patch[i : i + 256]
-            pixels = self.preprocessing.to_pixels(canvas)
-            out[i : i + 256] = pixels[:, :, top : top + rows, left : left + columns]
-        return out
+        canvas = patch.new_zeros(len(patch), channels, height, width)
+        canvas[:, :, top : top + rows, left : left + columns] = patch[:, :, :rows, :columns]
+        pixels: Tensor = self.preprocessing.to_pixels(canvas)
+        return pixels[:, :, top : top + rows, left : left + columns]
 
 
 def _unpool_and_decode(patch: Tensor, below: SparseConvAutoencoder) -> Tensor:

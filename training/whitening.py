@@ -75,6 +75,25 @@ class Whitening(nn.Module):
         raise NotImplementedError  # abstract, as above
 
 
+class ContrastNormalisation(Whitening):
+    """No linear map: what the paper calls raw images, of even brightness and contrast."""
+
+    kind = "contrast"
+
+    @classmethod
+    def fit(cls, mean: Tensor, covariance: Tensor, contrast_epsilon: float, epsilon: float) -> "ContrastNormalisation":
+        """From the mean (C, H, W) of contrast-normalised images; nothing else counts."""
+        return cls(mean, contrast_epsilon)
+
+    def whiten(self, planes: Tensor) -> Tensor:
+        """See `Whitening`."""
+        return planes
+
+    def to_pixels(self, planes: Tensor) -> Tensor:
+        """See `Whitening`."""
+        return planes
+
+
 class ZcaWhitening(Whitening):
     """ZCA of the whole image: x U diag(1 / sqrt(l + epsilon)) U^T, with U, l the covariance's eigenpairs.
 
@@ -166,7 +185,8 @@ class SeparableWhitening(Whitening):
 
 
 Preprocessing = PixelScaling | Whitening
-KINDS: dict[str, type[ZcaWhitening] | type[SeparableWhitening]] = {
+KINDS: dict[str, type[ContrastNormalisation] | type[ZcaWhitening] | type[SeparableWhitening]] = {
+    "contrast": ContrastNormalisation,
     "zca": ZcaWhitening,
     "separable": SeparableWhitening,
 }

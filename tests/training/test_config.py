@@ -8,6 +8,7 @@ import pytest
 
 from tests.training.drawn import layer
 from training.config import DEFAULT_PRESETS, PRESETS
+from training.sca import SparseConvAutoencoder
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ from training.config import DEFAULT_PRESETS, PRESETS
         ({"maps": 0}, "maps"),
         ({"epochs": 0}, "epochs"),
         ({"batch_images": 0}, "batch_images"),
+        ({"images": 0}, "images"),
         ({"pool_width": 0}, "pool_width"),
         ({"pool_stride": 4}, "pool_stride 4"),
     ],
@@ -37,6 +39,28 @@ def test_the_presets_are_the_papers_networks(
     (only,) = preset.layers
     assert (only.maps, only.kernel, (only.pool_width, only.pool_stride)) == (maps, kernel, pool)
     assert preset.paper_value == paper and preset.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "maps", "shapes", "paper"),
+    [
+        ("mnist-deep", 28, 2048, [(128, 10, 10), (2048, 5, 5)], 0.48),
+        ("cifar10-deep", 32, 4096, [(512, 8, 8), (4096, 4, 4)], 78.1),
+    ],
+)
+def test_the_deep_presets_pool_to_the_papers_sizes(
+    name: str, size: int, maps: int, shapes: list[tuple[int, int, int]], paper: float
+) -> None:
+    preset = PRESETS[name]
+    below, above = preset.layers
+    assert (below,) == PRESETS[name.replace("deep", "shallow")].layers
+    assert above.maps == maps and preset.paper_value == paper and preset.name == name
+    # the sizes follow from the pooling; a network this narrow tells them at once
+    rows = columns = size
+    for wanted, shape in zip(preset.layers, shapes, strict=True):
+        narrow = SparseConvAutoencoder(dataclasses.replace(wanted, maps=1), 1, 0)
+        _, rows, columns = narrow.output_shape(rows, columns)
+        assert (wanted.maps, rows, columns) == shape
 
 
 def test_small_norbs_presets_are_the_papers_networks() -> None:

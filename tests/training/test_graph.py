@@ -33,7 +33,7 @@ def assert_close(got: Images | np.ndarray, wanted: np.ndarray) -> None:
 
 @pytest.mark.parametrize("layers", [ONE, NORB, DEEP], ids=["shallow", "even-pool", "deep"])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", ["none", "zca", "separable"])
+@pytest.mark.parametrize("kind", ["none", "contrast", "zca", "separable"])
 def test_it_computes_what_torch_does(kind: Whitening, channels: int, layers: tuple[LayerConfig, ...]) -> None:
     model = untrained.model(config(kind, layers=layers), dataset(13, 10, channels, train=120, test=1))
     run = OnnxModel(build(model), threads=1)
@@ -48,7 +48,7 @@ def test_it_computes_what_torch_does(kind: Whitening, channels: int, layers: tup
 
 @pytest.mark.parametrize("window", [None, Window(9), Window(12, 2), Window(12, 3), Window(18, 6)])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", ["none", "zca", "separable"])
+@pytest.mark.parametrize("kind", ["none", "contrast", "zca", "separable"])
 def test_pairs_are_framed_and_their_features_concatenated(
     kind: Whitening, channels: int, window: Window | None
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_window_of_single_images_is_cut_in_the_graph(channels: int) -> None:
     np.testing.assert_array_equal(run(other)[0], run(images)[0])
 
 
-@pytest.mark.parametrize("kind", ["none", "zca", "separable"])
+@pytest.mark.parametrize("kind", ["none", "contrast", "zca", "separable"])
 @pytest.mark.parametrize("level", [0, 255])
 def test_flat_images_are_no_exception(kind: Whitening, level: int) -> None:
     model = untrained.model(config(kind), dataset(12, 12, 3, train=60, test=1))

@@ -1,21 +1,24 @@
 """Whole runs: the stages in order, interrupted anywhere and resumed to the same bundle."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.training.drawn import config, dataset, layer
 from tests.training.stereo import stereo_config, write_rendered
 from training import checkpoints, figures, fit, pipeline, probe, whitening, winners
 from training.config import RunConfig
-from training.datasets import Dataset, load
+from training.datasets import Dataset, Split, load
 from training.export import OnnxModel
 from training.fit import LayerFit
-from training.pipeline import ConfigError, Pipeline, Summary
+from training.pipeline import Pipeline, Summary
+from training.runfolder import ConfigError
 
 SHALLOW = config("separable")
 DEEP = config("none", layers=(layer(maps=8, epochs=2), layer(maps=10, kernel=3, epochs=2)))
@@ -72,6 +75,27 @@ def test_a_deep_run_trains_the_second_layer_on_the_first(finished: dict[str, Pat
     assert [entry["output_shape"] for entry in manifest["layers"]] == [[8, 6, 6], [10, 3, 3]]
     assert manifest["layers"][1]["channels"] == 8 and manifest["feature_dim"] == 90
     assert manifest["accuracy"]["value"] > 50  # of four classes
+
+
+def test_a_layer_may_learn_from_some_of_the_images(tmp_path: Path, finished: dict[str, Path]) -> None:
+    few = config("none", name="few", layers=(DEEP.layers[0], replace(DEEP.layers[1], images=96)))
+    run(few, tmp_path)
+    one, other = (
+        checkpoints.load(folder / "run" / "layer1.npz")["layer.encoder"] for folder in (tmp_path, finished[DEEP.name])
+    )
+    assert torch.equal(one, other)
+    # two epochs of three batches
+    assert checkpoints.load(tmp_path / "run" / "layer2.npz")["progress"][0] == 6
+
+
+def test_settings_are_chosen_without_the_test_set(tmp_path: Path, finished: dict[str, Path]) -> None:
+    blind = replace(DATA, test=Split(DATA.test.images[:0], DATA.test.labels[:0]))
+    pipeline = Pipeline(SHALLOW, blind, tmp_path / "run", tmp_path / "models", "")
+    trials = pipeline.validate()
+    training = json.loads((finished[SHALLOW.name] / "run" / "trials.json").read_text())
+    assert [asdict(trial) for trial in trials] == training["trials"]
+    assert not (tmp_path / "models").exists()
+    assert pipeline.validate() == trials
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, call: int) -> None:

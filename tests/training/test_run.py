@@ -55,6 +55,16 @@ def test_it_trains_from_official_files_and_sums_up(
     assert manifest["training"]["command"].startswith("python -m training.run --dataset mnist --maps 6")
 
 
+def test_a_deep_preset_goes_from_files_to_a_bundle(data: Path, tmp_path: Path) -> None:
+    folders = ["--data-dir", str(data), "--runs-dir", str(tmp_path / "runs"), "--models-dir", str(tmp_path / "models")]
+    sizes = ["--maps", "5", "--layer-images", "64", "--epochs", "1", "--threads", "1"]
+    assert main(["--preset", "mnist-deep", "--no-download", *sizes, *folders]) == 0
+    manifest = json.loads((tmp_path / "models" / "mnist-deep" / "1" / "manifest.json").read_text())
+    assert [one["output_shape"] for one in manifest["layers"]] == [[128, 10, 10], [5, 5, 5]]
+    assert manifest["feature_dim"] == 125 and manifest["accuracy"]["paper"] == 0.48
+    assert [one["images"] for one in manifest["training"]["config"]["layers"]] == [None, 64]
+
+
 def test_killed_by_the_kernel_and_started_again_it_ends_the_same(data: Path, tmp_path: Path) -> None:
     step = random.randrange(2, STEPS + 1)
     digests = json.dumps(datasets.MNIST_FILES)
@@ -149,3 +159,5 @@ def test_the_command_line_changes_the_preset_and_nothing_else() -> None:
     changed = config_of(parse(["--preset", "mnist-shallow", "--seed", "5", "--maps", "9", "--whitening", "zca"]))
     assert changed.seed == 5 and changed.layers[0].maps == 9 and changed.whitening == "zca"
     assert changed.layers[0].epochs == PRESETS["mnist-shallow"].layers[0].epochs
+    deep = config_of(parse(["--preset", "mnist-deep", "--layer-images", "500"]))
+    assert [one.images for one in deep.layers] == [None, 500]

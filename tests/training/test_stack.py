@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from tests.training import untrained
 from tests.training.drawn import config, dataset, layer
+from training import stack
 from training.stack import FeatureExtractor
 
 DATA = dataset(13, 11, 3, train=40, test=4)
@@ -56,6 +57,14 @@ def test_a_deep_filter_is_what_one_unit_adds_to_the_image() -> None:
         painted = torch.einsum("mc,cdhw->mdhw", patch[:, :, row, column], decoder)
         expected[:, :, 2 * row : 2 * row + 5, 2 * column : 2 * column + 5] += painted
     torch.testing.assert_close(picture, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_of_many_filters_are_those_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = untrained.extractor(DEEP, DATA)
+    whole = network.pixel_filters(13, 11)
+    monkeypatch.setattr(stack, "PAINTED_FILTERS", 4)
+    for one, other in zip(whole, network.pixel_filters(13, 11), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
 def test_pictures_larger_than_the_image_are_cut_to_it() -> None:

@@ -165,7 +165,16 @@ def test_without_whitening_pixels_are_scaled() -> None:
     np.testing.assert_allclose(made(torch.from_numpy(images)).numpy(), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_contrast_alone_is_normalised_rows_without_their_mean() -> None:
+    images = photos(40, 6, 5, 3).images
+    made = fitted("contrast", images)
+    rows = normalised(images, 10.0)
+    got = made(torch.from_numpy(images))
+    np.testing.assert_allclose(got.flatten(1).numpy(), rows - rows.mean(0), atol=1e-5)
+    assert torch.equal(made.to_pixels(got), got)
+
+
+@pytest.mark.parametrize("kind", ["none", "contrast", *KINDS])
 def test_what_is_saved_is_restored_to_the_bit(kind: Kind, tmp_path: Path) -> None:
     images = photos(50, 6, 5, 3).images
     settings = config(kind)

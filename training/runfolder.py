@@ -1,0 +1,69 @@
+"""A run's folder: the documents that it keeps, the settings it belongs to, and the seconds its stages took."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from training import checkpoints, parallel
+
+
+class ConfigError(RuntimeError):
+    """The run folder belongs to a run with other settings."""
+
+
+class RunFolder:
+    """Where one run keeps its state; of a job's processes only the first writes.
+
+    Args:
+        path: the folder; made if it is not there.
+        settings: what decides the run's numbers, as JSON types.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        plain = json.loads(json.dumps(settings))
+        if self.read("config.json", plain) != plain:
+            raise ConfigError(
+                f"{path / 'config.json'} is of a run with other settings or images: "
+                f"give --fresh to drop it, or another --runs-dir"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        self.write("config.json", plain)
+        self.stages: dict[str, float] = self.read("stages.json", {})
+        """Seconds each stage has taken, over all attempts."""
+
+    def __truediv__(self, name: str) -> Path:
+        """A file of the folder."""
+        return self.path / name
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a JSON document, atomically."""
+        if parallel.is_first():
+            checkpoints.write_json(self.path / name, content)
+
+    def read(self, name: str, default: Any) -> Any:
+        """A JSON document, or `default` if it is not there."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+    def have(self, name: str) -> bool:
+        """Whether a stage's result is there; asked by all processes before any of them writes it."""
+        there = (self.path / name).exists()
+        parallel.wait()
+        return there
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds that a stage takes, also when it is interrupted, to those of earlier attempts."""
+        before, started = self.stages.get(stage, 0.0), time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[stage] = before + time.monotonic() - started
+            self.write("stages.json", self.stages)
