@@ -1,7 +1,7 @@
 """Losses of a few samples at a time in, Adam steps on whole batches out; threads share a batch."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,26 @@ class Descent:
             raise DivergedError(f"loss is {total} at step {self.steps}: lower the learning rate")
         self._apply([found[index][1] for index in range(pieces)], samples)
         return total
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters, Adam's moments and the number of steps: all that a later process needs to go on."""
+        kept = {f"parameter.{i}": parameter.detach().clone() for i, parameter in enumerate(self.parameters)}
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            kept |= {f"adam.{number}.{name}": value for name, value in moments.items()}
+        return kept | {"steps": torch.tensor(self.steps)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key.startswith("adam."):
+                _, number, name = key.split(".")
+                moments.setdefault(int(number), {})[name] = value
+        with torch.no_grad():
+            for index, parameter in enumerate(self.parameters):
+                parameter.copy_(state[f"parameter.{index}"])
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.steps = int(state["steps"])
 
     def _apply(self, gradients: list[tuple[Tensor, ...]], samples: int) -> None:
         for parameter, *parts in zip(self.parameters, *gradients, strict=True):

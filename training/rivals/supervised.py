@@ -1,22 +1,26 @@
 """Images and labels in, a classifier out: the paper's layer trained with labels from end to end (Figure 1 (c))."""
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from training import checkpoints
 from training.config import LayerConfig
 from training.datasets import Labels
 from training.rivals.descent import Descent, Schedule
 from training.rivals.errors import NotFittedError
+from training.rivals.network import Network
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, prefetch
 from training.whitening import PixelScaling, Preprocessing
-from training.winners import channels_last
 from training.workers import alone, spread
 
 PIECE = 8
@@ -36,41 +40,6 @@ class Epoch:
 
     loss: float
     accuracy: float
-
-
-class _Network(nn.Module):
-    """logits = V maxpool(relu(P * (x - mean) / deviation + b)) + c.
-
-    Args:
-        layer: the convolution and pooling of the sparse convolutional autoencoder; its decoder is left out.
-        mean: (C,) of the input, deviation: a number.
-        features: D.
-        classes: K.
-        dropout: share of the features that is dropped in training.
-    """
-
-    mean: Tensor
-
-    def __init__(
-        self, layer: SparseConvAutoencoder, mean: Tensor, deviation: float, features: int, classes: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.config, self.deviation, self.dropout = layer.config, deviation, dropout
-        self.filters = nn.Parameter(layer.encoder.detach().clone())
-        self.bias = nn.Parameter(torch.zeros(layer.config.maps))
-        self.weights = nn.Parameter(torch.zeros(features, classes))
-        self.offset = nn.Parameter(torch.zeros(classes))
-        self.register_buffer("mean", mean.view(-1, 1, 1))
-
-    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Logits (N, K) of (N, C, H, W); `kept` (N, D) are what dropout leaves, scaled."""
-        x = channels_last((x - self.mean) / self.deviation)
-        maps = functional.conv2d(x, self.filters, self.bias, padding=self.config.kernel // 2)
-        pool = self.config.pool_width
-        features = functional.max_pool2d(maps, pool, self.config.pool_stride, padding=pool // 2).relu().flatten(1)
-        if kept is not None:
-            features = features * kept
-        return torch.addmm(self.offset, features, self.weights)
 
 
 class SupervisedNet:
@@ -111,9 +80,16 @@ class SupervisedNet:
         self.seed, self.epochs, self.patience, self.batch = seed, epochs, patience, batch_images
         self.learning_rate, self.weight_decay, self.dropout = learning_rate, weight_decay, dropout
         self.history: list[Epoch] = []
-        self._network: _Network | None = None
+        self._network: Network | None = None
 
-    def fit(self, images: ImageSource, labels: Labels, val_images: ImageSource, val_labels: Labels) -> Self:
+    def fit(
+        self,
+        images: ImageSource,
+        labels: Labels,
+        val_images: ImageSource,
+        val_labels: Labels,
+        checkpoint: Path | None = None,
+    ) -> Self:
         """Train; the weights of the pass with the best validation accuracy are kept.
 
         Args:
@@ -121,6 +97,7 @@ class SupervisedNet:
             labels: int64 (N,), 0 to K - 1.
             val_images: as `images`, none of them.
             val_labels: as `labels`.
+            checkpoint: written after each pass; one that is there is gone on from, to the same weights.
 
         Raises:
             DivergedError: the loss is no longer finite.
@@ -129,20 +106,41 @@ class SupervisedNet:
         schedule = Schedule(len(images), min(self.batch, len(images)), self.epochs, self.learning_rate)
         descent = Descent(list(network.parameters()), schedule, PIECE, self.weight_decay)
         self.history = []
-        best = {name: value.clone() for name, value in network.state_dict().items()}
-        with alone(), tqdm(total=self.epochs, unit="epoch", desc="supervised", disable=None) as bar:
-            for epoch in range(self.epochs):
-                loss = self._pass(network, descent, images, labels, epoch)
+        best = copy.deepcopy(network.state_dict())
+        if checkpoint is not None and checkpoint.exists():
+            best = self._restore(checkpoint, descent)
+        with (
+            alone(),
+            tqdm(total=self.epochs, initial=len(self.history), unit="epoch", desc="supervised", disable=None) as bar,
+        ):
+            while len(self.history) < self.epochs and not self._is_stuck():
+                loss = self._pass(network, descent, images, labels, len(self.history))
                 accuracy = self.accuracy(val_images, val_labels)
                 if accuracy > max((past.accuracy for past in self.history), default=-1.0):
-                    best = {name: value.clone() for name, value in network.state_dict().items()}
+                    best = copy.deepcopy(network.state_dict())
                 self.history.append(Epoch(loss, accuracy))
+                if checkpoint is not None:
+                    self._save(checkpoint, descent, best)
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.4f}", validation=f"{accuracy:.4f}")
-                if epoch - self.best_epoch >= self.patience:
-                    break
         network.load_state_dict(best)
         return self
+
+    def _is_stuck(self) -> bool:
+        """Whether the last passes have brought nothing."""
+        return bool(self.history) and len(self.history) - 1 - self.best_epoch >= self.patience
+
+    def _save(self, checkpoint: Path, descent: Descent, best: Mapping[str, Tensor]) -> None:
+        history = torch.tensor([(epoch.loss, epoch.accuracy) for epoch in self.history], dtype=torch.float64)
+        kept = {f"best.{name}": value for name, value in best.items()}
+        checkpoints.save(checkpoint, {**descent.state(), **kept, "history": history})
+
+    def _restore(self, checkpoint: Path, descent: Descent) -> dict[str, Tensor]:
+        """Take up descent and history; returns the best pass's weights."""
+        state = checkpoints.load(checkpoint)
+        descent.restore(state)
+        self.history = [Epoch(loss, accuracy) for loss, accuracy in state["history"].tolist()]
+        return {name.removeprefix("best."): value for name, value in state.items() if name.startswith("best.")}
 
     @property
     def best_epoch(self) -> int:
@@ -179,12 +177,12 @@ class SupervisedNet:
         """Share of right answers on uint8 (N, H, W, C) with labels (N,)."""
         return float((self.predict(images) == labels).mean())
 
-    def _fitted(self) -> _Network:
+    def _fitted(self) -> Network:
         if self._network is None:
             raise NotFittedError
         return self._network
 
-    def _build(self, images: ImageSource, classes: int) -> _Network:
+    def _build(self, images: ImageSource, classes: int) -> Network:
         _, height, width, channels = images.shape
         layer = SparseConvAutoencoder(self.layer, channels, self.seed)
         features = int(np.prod(layer.output_shape(height, width)))
@@ -192,12 +190,12 @@ class SupervisedNet:
         with torch.no_grad():
             x = self.preprocessing(torch.from_numpy(images[np.sort(sample)]))
         deviation = float((x - x.mean((0, 2, 3), keepdim=True)).square().mean().sqrt())
-        network = _Network(layer, x.mean((0, 2, 3)), max(deviation, 1e-6), features, classes, self.dropout)
+        network = Network(layer, x.mean((0, 2, 3)), max(deviation, 1e-6), features, classes, self.dropout)
         with torch.no_grad():  # filters as large as keep a rectified layer's deviation (He et al. 2015)
             network.filters.mul_((2 / network.filters[0].numel()) ** 0.5 / self.layer.init_std)
         return network
 
-    def _pass(self, network: _Network, descent: Descent, images: ImageSource, labels: Labels, epoch: int) -> float:
+    def _pass(self, network: Network, descent: Descent, images: ImageSource, labels: Labels, epoch: int) -> float:
         """Train on every batch of an epoch; the mean loss."""
         generator = torch.Generator().manual_seed(self.seed * 10_007 + epoch)
         losses = []

@@ -1,5 +1,8 @@
 """The supervised network of the same architecture."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +48,33 @@ def test_predictions_are_the_networks_equation() -> None:
     predicted = net.predict(TEST.images)
     assert predicted.dtype == np.int64
     assert (predicted == scores.argmax(1).numpy()).mean() > 0.99  # rounding may turn a tie
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_interrupted_it_ends_with_the_same_weights(cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def net() -> SupervisedNet:
+        return SupervisedNet(8, 5, 3, 2, epochs=6, learning_rate=5e-3)
+
+    whole = net().fit(*TRAIN, *HELD_OUT)
+    plain, passes, limit = SupervisedNet._pass, 0, cut
+
+    def counted(net: SupervisedNet, *given: Any) -> float:
+        nonlocal passes
+        if passes == limit:
+            raise KeyboardInterrupt
+        passes += 1
+        return plain(net, *given)
+
+    monkeypatch.setattr(SupervisedNet, "_pass", counted)
+    with pytest.raises(KeyboardInterrupt):
+        net().fit(*TRAIN, *HELD_OUT, tmp_path / "net.npz")
+    limit = 6
+    again = net().fit(*TRAIN, *HELD_OUT, tmp_path / "net.npz")
+    assert passes == 6 and again.history == whole.history
+    assert torch.equal(again.filters, whole.filters)
+    assert np.array_equal(again.predict(TEST.images), whole.predict(TEST.images))
+    # a finished one is taken as it is
+    assert net().fit(*TRAIN, *HELD_OUT, tmp_path / "net.npz").history == whole.history
 
 
 def test_the_best_validation_pass_is_kept() -> None:
