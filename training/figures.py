@@ -1,6 +1,7 @@
-"""Filters and curves in, PNG pictures out."""
+"""Filters, maps and curves in, PNG pictures out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,4 +60,47 @@ def save_curve(path: Path, steps: Sequence[int], values: Sequence[float], title:
     axes.plot(steps, values, linewidth=1)
     axes.set(title=title, xlabel="gradient steps", ylabel=ylabel)
     axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def save_panels(path: Path, panels: Mapping[str, Tensor]) -> None:
+    """Write several pictures of tiles (T, C, h, w) side by side as PNG, each tile in its own contrast."""
+    from matplotlib.figure import Figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.6 * rows), layout="constrained")
+    for index, (title, tiles) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(rows, columns, index)
+        axes.imshow(filter_grid(tiles), interpolation="nearest")
+        axes.set_title(title, fontsize=10)
+        axes.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a diagram: points (x, y, deviation of y)."""
+
+    label: str
+    points: Sequence[tuple[float, float, float]]
+    dashed: bool = False
+
+
+def save_lines(path: Path, lines: Sequence[Line], xlabel: str, ylabel: str) -> None:
+    """Write lines over a logarithmic axis of sizes as PNG; a deviation is drawn as an error bar."""
+    from matplotlib.figure import Figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    for line in lines:
+        x, y, deviation = zip(*sorted(line.points), strict=True)
+        axes.errorbar(x, y, deviation, label=line.label, marker="o", linestyle="--" if line.dashed else "-", capsize=3)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(path, dpi=110)

@@ -1,0 +1,283 @@
+"""Each kind of measurement, on drawn pictures."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.training import untrained
+from tests.training.drawn import config, dataset, layer
+from training import figures
+from training.config import ProbeConfig, RunConfig
+from training.probe import Trial
+from training.reproduce.bench import Bench
+from training.reproduce.jobs import kmeans, labels
+from training.reproduce.jobs.filters import PICTURE, PatchFilters, PlainFilters, ScaFilters, shifted_copies
+from training.reproduce.jobs.kmeans import KMeansFinal
+from training.reproduce.jobs.labels import FewLabels, cross_validated, draw
+from training.reproduce.jobs.panels import Panels, panels
+from training.reproduce.jobs.sca import FinalRun, ValidationRun
+from training.reproduce.jobs.scoring import Labelled, fit_probe, percent_right, pixel_features
+from training.reproduce.jobs.span import Span
+from training.reproduce.jobs.supervised import CHECKPOINT, FewLabelsSupervised, SupervisedFinal
+from training.reproduce.jobs.variants import VariantValidation
+from training.reproduce.rows import Job, Outcome
+from training.rivals.kmeans import TriangleKMeans
+from training.rivals.supervised import SupervisedNet
+
+SHALLOW = config("separable", name="shallow")
+DEEP = config("none", name="deep", layers=(layer(maps=6, epochs=1), layer(maps=5, kernel=3, epochs=1)))
+GREY_PROBE = ProbeConfig(losses=("svm",), strengths={"svm": (0.1, 1.0)}, max_iterations=20)
+CHANCE = 25.0
+
+
+def measure(job: Job, bench: Bench, seed: int = 0) -> Outcome:
+    folder = bench.runs_dir / "job"
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome = job.run(bench, seed, folder)
+    json.dumps(outcome.facts)
+    return outcome
+
+
+def picture(bench: Bench) -> tuple[int, int]:
+    with Image.open(bench.runs_dir / "job" / PICTURE) as image:
+        image.load()
+        return image.size
+
+
+def test_a_final_run_reports_what_its_bundle_reports(bench: Bench) -> None:
+    outcome = measure(FinalRun(SHALLOW), bench, seed=3)
+    manifest = json.loads((bench.runs_dir / "models" / "seed3" / "shallow" / "1" / "manifest.json").read_text())
+    assert outcome.value == manifest["accuracy"]["value"] > 80
+    assert manifest["training"]["seed"] == 3 and manifest["training"]["command"] == "the command"
+    assert outcome.facts["dead_maps"] == 0 and outcome.facts["validation"] > 70
+    assert outcome.seconds == pytest.approx(manifest["training"]["seconds"], abs=2)
+
+
+def test_an_error_is_what_accuracy_leaves(bench: Bench) -> None:
+    right = measure(FinalRun(SHALLOW), bench)
+    wrong = measure(FinalRun(dataclasses.replace(SHALLOW, metric="error")), bench)
+    assert wrong.value == pytest.approx(100 - right.value)
+    assert wrong.facts["validation"] == pytest.approx(100 - right.facts["validation"])
+
+
+def test_a_trial_has_no_test_image(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(bench.blind("drawn").test.labels) == 0 and len(bench.dataset("drawn").test.labels) == 64
+    monkeypatch.setattr(Bench, "dataset", lambda self, name: dataset(test=0))
+    final = measure(ValidationRun(SHALLOW), bench)
+    assert final.value > 70
+    assert not (bench.runs_dir / "models").exists()
+
+
+def test_a_trial_and_its_final_run_are_one_run(bench: Bench) -> None:
+    trial, final = (measure(job, bench) for job in (ValidationRun(SHALLOW), FinalRun(SHALLOW)))
+    assert trial.value == final.facts["validation"]
+    (folder,) = bench.runs_dir.glob("shallow-seed0-*")
+    stages = json.loads((folder / "stages.json").read_text())
+    assert trial.seconds is not None and final.seconds is not None
+    assert final.seconds == pytest.approx(sum(stages.values()) - stages["validation"])
+
+
+def test_rows_share_the_layers_that_they_have_in_common(bench: Bench) -> None:
+    measure(ValidationRun(DEEP), bench)
+    wider = dataclasses.replace(DEEP, name="wider", layers=(DEEP.layers[0], layer(maps=7, kernel=3, epochs=1)))
+    outcome = measure(ValidationRun(wider), bench)
+    assert outcome.facts["taken_over"]["layers"] == 1
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+def test_k_means_is_scored_by_the_same_probe(whiten: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[Any, ...]] = []
+
+    def model(*given: Any) -> TriangleKMeans:
+        made.append(given)
+        return TriangleKMeans(*given)
+
+    monkeypatch.setattr(kmeans, "TriangleKMeans", model)
+    outcome = measure(KMeansFinal("drawn", maps=8, patch=5, whiten=whiten, patches=2000), bench, seed=2)
+    assert made == [(8, 5, whiten, 2, 2000)]
+    assert outcome.value > 60 and outcome.facts["validation"] > 60 and outcome.facts["chosen"]["loss"] == "svm"
+
+
+def test_the_supervised_net_learns_and_says_when_it_was_best(bench: Bench) -> None:
+    outcome = measure(SupervisedFinal(SHALLOW, epochs=25), bench)
+    assert outcome.value > 60 and 1 <= outcome.facts["chosen"]["epochs"] <= 25
+
+
+def test_a_supervised_net_goes_on_where_it_was_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(SupervisedFinal(SHALLOW, epochs=3), bench)
+    (bench.runs_dir / "job" / CHECKPOINT).unlink()
+    plain, passes, limit = SupervisedNet._pass, 0, 2
+
+    def counted(net: SupervisedNet, *given: Any) -> float:
+        nonlocal passes
+        if passes == limit:
+            raise KeyboardInterrupt
+        passes += 1
+        return plain(net, *given)
+
+    monkeypatch.setattr(SupervisedNet, "_pass", counted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(SupervisedFinal(SHALLOW, epochs=3), bench)
+    limit = 3
+    assert measure(SupervisedFinal(SHALLOW, epochs=3), bench) == whole and passes == 3
+
+
+@pytest.mark.parametrize("variant", ["winner-take-all", "largest-overall"])
+def test_a_rule_is_told_by_its_dead_maps(variant: str, bench: Bench) -> None:
+    outcome = measure(VariantValidation(variant, SHALLOW), bench)
+    assert outcome.value > CHANCE and 0 < outcome.facts["reconstruction_error"] < 1
+    if variant == "winner-take-all":
+        assert outcome.facts["dead_maps"] == 0
+
+
+def test_a_draw_has_equally_many_labels_of_each_class_in_each_fold() -> None:
+    known = np.random.default_rng(0).integers(0, 4, 300)
+    folds = draw(known, 10, seed=1, number=2)
+    assert folds.shape == (5, 8) and len(np.unique(folds)) == 40
+    for fold in folds:
+        assert np.bincount(known[fold]).tolist() == [2, 2, 2, 2]
+    assert not np.array_equal(draw(known, 10, 1, 3), folds) and np.array_equal(draw(known, 10, 1, 2), folds)
+
+
+@pytest.mark.parametrize("features", ["sca", "pixels"])
+def test_few_labels_are_enough_for_more_than_chance(features: Any, bench: Bench) -> None:
+    outcome = measure(FewLabels(SHALLOW, 10, draws=2, features=features), bench)
+    assert len(outcome.facts["draws"]) == 2 and outcome.value > CHANCE + 10
+    assert outcome.value == pytest.approx(np.mean(outcome.facts["draws"]), abs=1e-3)
+
+
+def test_the_supervised_net_gets_the_same_few_labels(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.reproduce.jobs.supervised.STEPS", 20)
+    seen = []
+    plain = labels.draw
+
+    def watched(*given: Any) -> Any:
+        rows = plain(*given)
+        seen.append(np.sort(rows.ravel()).tolist())
+        return rows
+
+    for module in ("labels", "supervised"):
+        monkeypatch.setattr(f"training.reproduce.jobs.{module}.draw", watched)
+    net = measure(FewLabelsSupervised(SHALLOW, 10, draws=2), bench)
+    measure(FewLabels(SHALLOW, 10, draws=2, features="pixels"), bench)
+    assert net.value > CHANCE and len(seen) == 4 and seen[:2] == seen[2:]
+
+
+def test_labels_that_do_not_make_folds_are_refused() -> None:
+    with pytest.raises(ValueError, match="12 labels a class do not make 5 folds"):
+        FewLabels(SHALLOW, 12, draws=1)
+
+
+@pytest.mark.parametrize("loss", ["svm", "logistic"])
+def test_a_probe_in_the_span_of_its_images_is_the_probe_on_their_features(loss: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    known = np.arange(40) % 4
+    rows, others = (
+        torch.from_numpy(rng.random((count, 600)).astype(np.float32)) * torch.linspace(0.1, 5, 600)
+        for count in (40, 30)
+    )
+    settings = ProbeConfig(losses=(loss,), strengths={loss: (1.0,)}, max_iterations=300, tolerance=1e-6)
+    wide = Labelled(rows, known, 4, maps=20)
+    span = Span.of(rows, 20)
+    narrow = dataclasses.replace(wide, features=span.project(rows), maps=1)
+    first = fit_probe(wide, settings, tmp_path, 32)
+    second = fit_probe(narrow, span.config(settings), tmp_path, 32)
+    scores = (others @ first.weights + first.bias) * first.chosen.temperature
+    again = (span.project(others) @ second.weights + second.bias) * second.chosen.temperature
+    torch.testing.assert_close(again, scores, rtol=0, atol=2e-3 * float(scores.abs().max()))
+
+
+def test_every_fold_has_its_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[float] = []
+
+    def tried(images: Labelled, config: ProbeConfig, folder: Path, fitted: int) -> tuple[Trial, ...]:
+        assert isinstance(images.features, Tensor)
+        # one fold speaks loudly for the strong probe, the other four for the weak one
+        weak, strong = (0.5, 0.9) if not held else (0.8, 0.6)
+        held.extend(images.features[fitted:, 0].tolist())
+        return Trial("svm", 0.1, 1.0, weak, 1.0), Trial("svm", 10.0, 1.0, strong, 1.0)
+
+    monkeypatch.setattr(labels, "trials", tried)
+    rows = torch.arange(40.0)[:, None].repeat(1, 4)
+    settings = ProbeConfig(losses=("svm",), strengths={"svm": (0.1, 10.0)})
+    probe = cross_validated(Labelled(rows, np.arange(40) % 4, 4, maps=4), settings, tmp_path)
+    assert sorted(held) == list(range(40))
+    assert probe.chosen.strength == 0.1
+
+
+def test_pixels_as_features_are_planes_between_0_and_1() -> None:
+    images = dataset().train.images[:3]
+    got = pixel_features(np.asarray(images))
+    assert got.shape == (3, 3 * 12 * 12) and float(got.max()) <= 1
+    np.testing.assert_allclose(got[1].view(3, 12, 12).numpy(), images[1].transpose(2, 0, 1) / 255, atol=1e-3)
+
+
+def test_a_score_is_the_share_of_right_answers(tmp_path: Path) -> None:
+    rows = torch.eye(4).repeat(25, 1)
+    known = np.arange(100) % 4
+    probe = fit_probe(Labelled(rows, known, 4, maps=4), GREY_PROBE, tmp_path)
+    assert percent_right(probe, rows, known) == 100
+    assert percent_right(probe, rows, (known + 1) % 4) == 0
+
+
+def test_shifted_copies_are_found_under_any_shift() -> None:
+    one = torch.zeros(2, 1, 7, 7)
+    one[0, 0, 1:3, 1:3] = 1.0
+    one[1, 0, 4:6, 3:5] = -2.0  # the same, elsewhere, and turned over
+    assert shifted_copies(one) == pytest.approx(1.0)
+    one[1] = 0
+    one[1, 0, 2, :] = torch.tensor([1.0, -1, 1, -1, 1, -1, 1])
+    assert shifted_copies(one) < 0.5
+
+
+def test_shifted_copies_of_many_are_those_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    filters = torch.randn(9, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    whole = shifted_copies(filters)
+    monkeypatch.setattr("training.reproduce.jobs.filters.COMPARED", 4)
+    assert shifted_copies(filters) == pytest.approx(whole, rel=1e-5)
+
+
+def test_filters_are_drawn_with_a_number(bench: Bench) -> None:
+    outcome = measure(ScaFilters(SHALLOW), bench)
+    assert outcome.value == 0 and 0 < outcome.facts["shifted_copies"] < 1
+    assert picture(bench) == (4 * 25, 4 * 19)  # four by three filters of 5 x 5
+    patches = measure(PatchFilters("drawn", units=9, patch=5, k=3, patches=1000), bench)
+    assert 0 < patches.value <= 1 and picture(bench) == (2 * 19, 2 * 19)
+    plain = measure(PlainFilters(SHALLOW), bench)
+    assert 1 / 25 < plain.value <= 1
+
+
+def test_the_panels_show_one_digit_on_its_way(bench: Bench) -> None:
+    grey = dataset(14, 11, 1)
+    network = untrained.extractor(dataclasses.replace(DEEP, window=None), grey)
+    image = torch.from_numpy(np.asarray(grey.train.images[:1]))
+    shown = panels(network, image)
+    first, second = network.stack()
+    assert [len(tiles) for tiles in shown.values()] == [1, 6, 6, 6, 6, 5]
+    winners, maps, pooled = (list(shown.values())[i] for i in (2, 3, 4))
+    torch.testing.assert_close(winners.amax((1, 2, 3)), maps.amax((1, 2, 3)))
+    assert int((winners != 0).sum()) <= 6  # one a map
+    torch.testing.assert_close(pooled.transpose(0, 1), first(network.preprocessing(image)).detach())
+    torch.testing.assert_close(list(shown.values())[5].transpose(0, 1), network.maps(image))
+
+
+def test_a_figure_of_panels_is_a_picture(tmp_path: Path) -> None:
+    figures.save_panels(tmp_path / "panels.png", {"one": torch.rand(4, 1, 3, 3), "two": torch.rand(1, 3, 5, 5)})
+    with Image.open(tmp_path / "panels.png") as image:
+        image.load()
+        assert image.width > image.height > 100
+
+
+def test_the_panels_count_dead_maps_of_both_layers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "dataset", lambda self, name: dataset(channels=1))
+    run: RunConfig = dataclasses.replace(DEEP, name="grey")
+    outcome = measure(Panels(run), bench)
+    assert outcome.value == sum(facts["maps/dead"] for facts in outcome.facts["layers"])
+    assert picture(bench)[0] > 300

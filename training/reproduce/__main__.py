@@ -1,0 +1,120 @@
+"""`python -m training.reproduce --table 2`: measure rows of the paper that have no number yet, and write the report."""
+
+import argparse
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+
+from training.reproduce.bench import Bench
+from training.reproduce.catalogue.order import ROWS
+from training.reproduce.cost import spoken
+from training.reproduce.document import Report
+from training.reproduce.rows import Difference, FactOf, Row
+from training.reproduce.runner import Runner, Task
+from training.reproduce.store import Store
+from training.run import DeviceError, pick_device
+
+NAME = 56
+"""Width of a row's name in the list."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.reproduce",
+        description="Measure the paper's tables, figures and claims, and write docs/paper.md and docs/paper.json. "
+        "What has a number is not measured again; what was interrupted goes on from its checkpoint.",
+    )
+    parser.add_argument("--table", type=int, choices=(1, 2, 3), action="append", default=[], help="a table's rows")
+    parser.add_argument("--figure", type=int, choices=range(1, 6), action="append", default=[], help="a figure's rows")
+    parser.add_argument("--claims", action="store_true", help="what the paper says in its text")
+    parser.add_argument("--labels", action="store_true", help="few labels")
+    parser.add_argument("--choices", action="store_true", help="what the paper leaves open")
+    parser.add_argument("--all", action="store_true", help="everything")
+    parser.add_argument("--rows", metavar="GLOB", action="append", default=[], help="only rows with such a name")
+    parser.add_argument("--list", action="store_true", help="name the rows, what is done and what it takes; do nothing")
+    parser.add_argument("--report-only", action="store_true", help="write the report of what has a number")
+    parser.add_argument("--seeds", type=int, help="seeds a row (default: 3; 1 for more than an hour, and for choices)")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="official files, kept here (%(default)s)")
+    parser.add_argument("--no-download", action="store_true", help="fail instead of downloading missing files")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and results (%(default)s)")
+    parser.add_argument("--docs-dir", type=Path, default=Path("docs"), help="where the report goes (%(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
+    options = parser.parse_args(arguments)
+    chosen = options.table or options.figure or options.claims or options.labels or options.choices or options.rows
+    if not (chosen or options.all or options.list or options.report_only):
+        parser.error("say what to measure: --table, --figure, --claims, --labels, --choices, --rows or --all")
+    if options.seeds is not None and options.seeds < 1:
+        parser.error(f"--seeds must be at least 1: {options.seeds}")
+    return options
+
+
+def selected(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
+    """The rows that the command line asks for, those before that others follow from."""
+    sections = {f"table {number}" for number in options.table} | {f"figure {number}" for number in options.figure}
+    sections |= {name for name in ("claims", "labels", "choices") if getattr(options, name)}
+    everything = options.all or not sections
+    asked = [
+        row
+        for row in rows
+        if (everything or row.section in sections)
+        and (not options.rows or any(fnmatchcase(row.name, pattern) for pattern in options.rows))
+    ]
+    names = {row.name for row in asked}
+    for row in asked:
+        match row.source:
+            case Difference(one, other):
+                names |= {one, other}
+            case FactOf(of):
+                names.add(of)
+    return [row for row in rows if row.name in names]
+
+
+def state(runner: Runner, tasks: Sequence[Task]) -> str:
+    """A line a row: its name, how many seeds have a number, and what is left to do."""
+    lines = []
+    total = 0.0
+    for name, group in itertools.groupby(tasks, key=lambda task: task.row.name):
+        mine = list(group)
+        left = [runner.expected(task) for task in mine if not runner.is_done(task)]
+        total += sum(left)
+        time = f"about {spoken(sum(left))}" if left else "done"
+        lines.append(f"{name:{NAME}} {len(mine) - len(left)}/{len(mine)} seeds  {time}")
+    return "\n".join([*lines, f"{'left to do':{NAME}}            about {spoken(total)}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; returns the exit status: 0, or 1 if a row failed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse(arguments)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    try:
+        device = pick_device(options.device)
+    except DeviceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    command = "python -m training.reproduce " + shlex.join(arguments)
+    bench = Bench(options.data_dir, options.runs_dir, not options.no_download, device, command)
+    report = Report(ROWS, Store(options.runs_dir / "results"), options.docs_dir)
+    runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)
+    tasks = runner.tasks(selected(ROWS, options), options.seeds)
+    if options.list:
+        print(state(runner, tasks))
+        return 0
+    try:
+        failed = 0 if options.report_only else runner.run(tasks)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    report.write()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

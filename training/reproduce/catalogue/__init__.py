@@ -1,0 +1,1 @@
+"""The rows: what the paper has measured, and what measures it here."""

@@ -1,0 +1,59 @@
+"""What the paper leaves open, chosen on held-out training images: the trials, and which of them the presets use."""
+
+import dataclasses
+
+from training.config import LayerConfig, RunConfig
+from training.reproduce.catalogue import configs
+from training.reproduce.jobs.sca import ValidationRun
+from training.reproduce.rows import Row
+
+TRIAL_MAPS = 512
+"""A second layer's maps in a trial."""
+TRIAL_IMAGES = 20_000
+"""Images that it learns from."""
+
+
+def _row(question: str, answer: str, config: RunConfig, chosen: bool) -> Row:
+    unit = f"held-out {config.metric} %"
+    system = f"{question}: {answer}" + (" (used)" if chosen else "")
+    name = f"choice {question} {answer}"
+    run = dataclasses.replace(config, name=name.replace(" ", "-"), paper_value=None)
+    return Row(name, "choices", system, unit, None, ValidationRun(run))
+
+
+def _rates(question: str, config: RunConfig, rates: tuple[float, ...]) -> list[Row]:
+    """Learning rates of a config's top layer."""
+    used = config.layers[-1].learning_rate
+    return [
+        _row(question, f"learning rate {r:g}", configs.varied(config, "", learning_rate=r), r == used) for r in rates
+    ]
+
+
+def _second_layers(question: str, below: RunConfig, used: LayerConfig) -> list[Row]:
+    """Filter widths and learning rates of a second layer."""
+    rows = []
+    for kernel in (3, 5):
+        for rate in (5e-4, 2e-3):
+            layer = dataclasses.replace(used, maps=TRIAL_MAPS, images=TRIAL_IMAGES, kernel=kernel, learning_rate=rate)
+            chosen = (kernel, rate) == (used.kernel, used.learning_rate)
+            config = configs.stacked(below, "", layer)
+            rows.append(_row(question, f"{kernel}x{kernel} filters, learning rate {rate:g}", config, chosen))
+    return rows
+
+
+CHOICES = (
+    *_rates("mnist 16", configs.MNIST_16, (5e-4, 1e-3, 2e-3)),
+    *_rates("mnist 128", configs.MNIST, (2.5e-4, 5e-4, 1e-3, 2e-3)),
+    *_second_layers("mnist second layer", configs.MNIST, configs.MNIST_DEEP.layers[1]),
+    *_rates("cifar10 512", configs.CIFAR10, (1e-3, 2e-3, 4e-3)),
+    *_second_layers("cifar10 second layer", configs.CIFAR10, configs.CIFAR10_DEEP.layers[1]),
+    *(
+        _row(
+            "cifar10 raw 128",
+            f"whitening {kind}",
+            dataclasses.replace(configs.cifar10(128, "raw"), whitening=kind),
+            kind == configs.RAW["whitening"],
+        )
+        for kind in ("contrast", "none")
+    ),
+)

@@ -1,0 +1,1 @@
+"""What measures the rows' numbers: one frozen dataclass a kind of measurement."""

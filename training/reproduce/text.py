@@ -1,0 +1,70 @@
+"""The report's fixed text: what was compared, and how."""
+
+from training.reproduce.rows import Section
+
+HEAD = """# The paper, row by row
+
+Alireza Makhzani, Brendan Frey: *A Winner-Take-All Method for Training Sparse Convolutional Autoencoders*, 2014, beside
+what this repository measures. Bold systems are run here, the others stand with the numbers that the paper gives for
+them. [paper.json](paper.json) has every row with its command, each seed's number, and its conditions; both files are
+written by `python -m training.reproduce`, which measures what has no number yet (`--list` says how long that takes).
+
+**Splits.** Encoders learn from all training images, without labels. All that is chosen, by us or by a program (learning
+rates, filter widths, the probe's loss and strength, the epochs of a supervised net), is chosen on a random fifth of the
+training images, whose labels the classifier on trial has not seen. The test set is read once per final network and
+seed, at the end of its row; trials get a data set without one. A number that has replaced an earlier reading of the
+test set is listed under [Conditions](#conditions).
+
+**Probe.** Every unsupervised system gets the same classifier on frozen features: a linear one, logistic or squared
+hinge, L2-regularised, on features scaled to unit variance a map; chosen on the held-out fifth, then refitted on all
+training images.
+
+**Numbers.** Mean ± standard deviation over seeds 0, 1, …; a seed changes the initial filters, the order of the images
+and the held-out fifth. Rows of less than an hour have three seeds, the others and the trials one. The time is one
+seed's, from images to number; a layer that another row has trained alike is not trained again, its time counts.
+"""
+
+SECTIONS: dict[Section, tuple[str, str]] = {
+    "table 1": (
+        "Table 1: MNIST",
+        "Test error. Layer 2 sees layer 1's pooled 10×10 maps and is pooled to 5×5 (width 3, stride 2).",
+    ),
+    "table 2": (
+        "Table 2: CIFAR-10",
+        "Test accuracy. Images are contrast-normalised and whitened. Layer 2 sees layer 1's pooled 8×8 maps and is "
+        "pooled to 4×4 (width 3, stride 2). How wide its filters are, the paper does not say: see [Choices](#choices).",
+    ),
+    "table 3": (
+        "Table 3: small NORB",
+        "Test error. The published files could not be had; with them in `--data-dir`, `--table 3` measures the rows.",
+    ),
+    "figure 1": (
+        "Figure 1: whole images against patches",
+        "(c) Test accuracy over the number of feature maps. *Raw* images are contrast-normalised, *whitened* ones also "
+        "whitened: whole images for SCA and the supervised net, 6×6 patches for k-means (with quadrant pooling). The "
+        "supervised net has SCA's convolution and pooling; it learns from four fifths of the labels and is stopped by "
+        "the fifth. The paper plots the cross-validation of Coates et al. 2011; all points here are on the test set.",
+    ),
+    "figure 2": ("Figure 2: without sparsity", ""),
+    "figure 3": ("Figure 3: a digit on its way", "Each map and each filter is shown in its own contrast."),
+    "figure 4": ("Figure 4: filters of raw images", ""),
+    "figure 5": ("Figure 5: stereo", ""),
+    "claims": (
+        "What the text says",
+        "Accuracy on the held-out fifth of CIFAR-10's training images: comparing rules does not need the test set. 64 "
+        "maps (128 under a second layer), otherwise the settings of Table 2's shallow network.",
+    ),
+    "labels": (
+        "Few labels",
+        "Test error (MNIST) or accuracy (CIFAR-10) with 10, 100 and 1000 labels a class. The probe is chosen by "
+        "five-fold cross-validation on these labels alone, the supervised net's epochs by a fifth of them. Each seed's "
+        "number is the mean of 10, 5 and 1 random draws. The encoder has seen all training images and no label, the "
+        "supervised net the drawn images only.",
+    ),
+    "choices": (
+        "Choices",
+        "What the paper leaves open, on the held-out fifth of the training images. Trials of a second layer use 512 "
+        "maps and 20,000 images, to be short.",
+    ),
+}
+"""Title and words of each section, in the order of the report."""
