@@ -21,7 +21,7 @@ STEPS = 10 * (IMAGES // 32)
 def main(folder: Path, step: int) -> None:
     """Train; both processes end before the given gradient step, counted from 1 (0: never), as a machine would."""
     torch.set_num_threads(1)
-    fit.CHECKPOINT_SECONDS = -1.0
+    fit.CHECKPOINT_SECONDS, fit.CHECKPOINT_SHARE = -1.0, float("inf")
     plain, calls = winners.step, 0
 
     def counted(*given: Any, **named: Any) -> Any:

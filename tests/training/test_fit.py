@@ -96,6 +96,7 @@ def test_killed_after_a_checkpoint_it_ends_the_same(
     def save_every(seconds: float) -> Callable[[], None]:
         return lambda: monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", seconds)
 
+    monkeypatch.setattr(fit, "CHECKPOINT_SHARE", float("inf"))
     save_every(NEVER)()
     script = {saved: save_every(AT_ONCE), saved + 1: save_every(NEVER), killed: die}
     with pytest.raises(KilledError):
@@ -120,6 +121,7 @@ def test_killed_at_every_step_it_ends_the_same(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", AT_ONCE)
+    monkeypatch.setattr(fit, "CHECKPOINT_SHARE", float("inf"))
     for _ in range(STEPS - 1):
         with pytest.raises(KilledError):
             fitted(tmp_path, Prepare({2: die}))
@@ -157,6 +159,7 @@ def test_a_nan_stops_the_run_and_leaves_the_last_good_checkpoint(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", AT_ONCE)
+    monkeypatch.setattr(fit, "CHECKPOINT_SHARE", float("inf"))
     plain = Prepare({})
 
     def break_(pixels: Tensor) -> Tensor:

@@ -131,6 +131,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_bundle(
     module: Any, name: str, call: int, finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(fit, "CHECKPOINT_SHARE", float("inf"))
     with monkeypatch.context() as patch:
         kill(patch, module, name, call)
         with pytest.raises(KeyboardInterrupt):
