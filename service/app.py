@@ -25,7 +25,10 @@ from service.routes import docs, errors, features, filters, health, models, pred
 from service.settings import Settings
 from service.state import Service
 
-_EXPOSED = ["X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Failed-Indices", "Retry-After"]
+_EXPOSED = [
+    *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Dtype", "X-Failed-Indices"),
+    "Retry-After",
+]
 
 
 def create_service(settings: Settings) -> Service:

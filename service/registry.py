@@ -57,6 +57,17 @@ class Model:
         return self._bundle
 
     @property
+    def session(self) -> Session:
+        """The loaded session.
+
+        Raises:
+            NotReady: It is not loaded.
+        """
+        if self._session is None:
+            raise NotReady(f"The model {self.name} is still loading.", headers={"Retry-After": "1"})
+        return self._session
+
+    @property
     def batcher(self) -> Batcher:
         """The batcher of a model that is ready.
 

@@ -37,6 +37,9 @@ def test_every_route_answers_and_errors_are_documented(document: dict[str, Any])
         "application/json",
         "application/x-npy",
         "application/octet-stream",
+        "application/vnd.apache.arrow.stream",
+        "application/x-safetensors",
+        "application/vnd.sca.csr+safetensors",
     }
     assert {"multipart/form-data", "application/json", "application/x-npy", "image/png"} <= set(
         post["requestBody"]["content"]
