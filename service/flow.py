@@ -110,8 +110,11 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
                 service.metrics.inflight.dec(trace.images)
     except ServiceError as error:
         _count_failed(service, trace, error)
+        model.statistics.fail(trace)
         raise
-    _count_images(service, trace, len(next(iter(answered.outputs.values()))), answered.failures)
+    count = len(next(iter(answered.outputs.values())))
+    _count_images(service, trace, count, answered.failures)
+    model.statistics.succeed(trace, count)
     response.headers["X-Model"] = model.name
     response.headers["X-Model-Version"] = model.version
     return response

@@ -102,7 +102,7 @@ def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits:
         images = _read_json(body, limits.images)
     elif kind == b"application/x-npy":
         pixels = read_npy(body, shape)
-        _check_count(len(pixels), limits.images)
+        check_count(len(pixels), limits.images)
         return pixels
     elif kind.startswith(b"image/") or (not kind and (not body or _is_image(body))):
         images = [body] if body else []
@@ -144,12 +144,20 @@ def _read_json(body: bytes, max_images: int) -> list[bytes]:
     if unknown := sorted(set(document) - {"images"}):
         raise Malformed(f"The body has an unknown member {unknown[0][:100]!r}; it may only hold images.")
     texts: list[Any] = document["images"]
-    _check_count(len(texts), max_images)
-    return [_from_base64(index, text) for index, text in enumerate(texts)]
+    check_count(len(texts), max_images)
+    return [from_base64(index, text) for index, text in enumerate(texts)]
 
 
-def _from_base64(index: int, text: Any) -> bytes:
-    """Decodes one base64 text or data: URI, strictly, except for white space."""
+def from_base64(index: int, text: Any) -> bytes:
+    """Decodes one base64 text or data: URI, strictly, except for white space.
+
+    Args:
+        index: Place of the image in the request, for the error.
+        text: Anything that JSON can hold.
+
+    Raises:
+        Malformed: It is no such text.
+    """
     if not isinstance(text, str):
         raise _bad_base64(index, "is not a text")
     if text[:5].lower() == "data:":
@@ -168,6 +176,11 @@ def _bad_base64(index: int, reason: str) -> Malformed:
     return Malformed(f"Image {index} {reason}.", failures=[failure])
 
 
-def _check_count(actual: int, limit: int) -> None:
+def check_count(actual: int, limit: int) -> None:
+    """Refuses too many images.
+
+    Raises:
+        TooManyImages: There are more than `limit`.
+    """
     if actual > limit:
         raise TooManyImages(f"The request has {actual} images; the limit is {limit}.", limit=limit, actual=actual)

@@ -13,6 +13,7 @@ from service.errors import InferenceFailed, NotFound, NotReady
 from service.metrics import Metrics
 from service.session import DeviceError, Golden, Session
 from service.settings import Settings
+from service.statistics import Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Model:
         self.version = versions[0]
         self.golden: Golden | None = None
         self.checked_at = time.monotonic()
+        self.statistics = Statistics()
         self._bundle: Bundle | None = None
         self._session: Session | None = None
         self._batcher: Batcher | None = None
@@ -97,6 +99,7 @@ class Model:
         def on_batch(images: int, waits_s: Sequence[float], run_s: float) -> None:
             batch_images.observe(images)
             inference_seconds.observe(run_s)
+            self.statistics.run(images, run_s)
             for wait_s in waits_s:
                 queue_seconds.observe(wait_s)
 

@@ -1,0 +1,150 @@
+"""`/v2/…`: the Open Inference Protocol, for clients of Triton and KServe; everything behind it is the other routes'."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+
+from service.errors import Malformed
+from service.flow import Answered, Ask, Order, answer
+from service.intake import header, read_body
+from service.openapi_v2 import EXAMPLES, INDEX_BODY, INFER_ANSWER, INFER_BODY, v2_answers
+from service.registry import Model
+from service.state import service_of
+from service.v2 import metadata
+from service.v2.request import read_request
+from service.v2.response import write_response
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol v2"])
+Name = Annotated[str, Path(description="Name of the model.")]
+Version = str | None  # of the path, where the path has one; FastAPI takes it as a query parameter where not
+_MODEL = "/models/{name}"
+_VERSION = "/models/{name}/versions/{version}"
+
+
+@router.get("", responses=v2_answers(EXAMPLES["server"], 401, 500, 503), response_class=Response)
+async def server() -> Response:
+    """Describes the server: its name, version and extensions."""
+    return _json(metadata.of_server())
+
+
+@router.get("/health/live", responses=v2_answers(EXAMPLES["live"], 503), response_class=Response)
+async def live(request: Request) -> Response:
+    """Tells whether the process still works."""
+    service = service_of(request)
+    stuck = [model.name for model in service.registry.models.values() if not model.alive(service.longest_run_s)]
+    return _health({"live": not stuck}, f"dead or stuck: {', '.join(stuck)}" if stuck else None)
+
+
+@router.get("/health/ready", responses=v2_answers(EXAMPLES["ready"], 503), response_class=Response)
+async def ready(request: Request) -> Response:
+    """Tells whether requests for every model will be answered."""
+    service = service_of(request)
+    missing = [f"{model.name}: {model.state}" for model in service.registry.models.values() if not model.ready]
+    reason = "shutting down" if service.draining else "; ".join(missing) or None
+    return _health({"live": True, "ready": reason is None}, reason)
+
+
+@router.post(
+    "/repository/index",
+    responses=v2_answers(EXAMPLES["index"], 400, 401, 408, 413, 500, 503),
+    openapi_extra=INDEX_BODY,
+    response_class=Response,
+)
+async def index(request: Request) -> Response:
+    """Lists the models and their states; the repository cannot be changed from here."""
+    service = service_of(request)
+    only_ready = _wants_ready(await read_body(request.scope, request.receive, service.limits))
+    models = [model for model in service.registry.models.values() if model.ready or not only_ready]
+    return _json([_state(model) for model in models])
+
+
+@router.get("/models/stats", responses=v2_answers(EXAMPLES["stats"], 401, 500, 503), response_class=Response)
+async def all_statistics(request: Request) -> Response:
+    """Counts requests, runs and their times, for every model."""
+    return _statistics(*service_of(request).registry.models.values())
+
+
+@router.get(_MODEL, responses=v2_answers(EXAMPLES["model"], 401, 404, 500, 503), response_class=Response)
+@router.get(_VERSION, responses=v2_answers(EXAMPLES["model"], 401, 404, 500, 503), response_class=Response)
+async def model(request: Request, name: Name, version: Version = None) -> Response:
+    """Describes a model: its versions, inputs and outputs."""
+    return _json(metadata.of_model(service_of(request).registry.get(name, version)))
+
+
+@router.get(_MODEL + "/ready", responses=v2_answers(EXAMPLES["model ready"], 401, 404, 503), response_class=Response)
+@router.get(_VERSION + "/ready", responses=v2_answers(EXAMPLES["model ready"], 401, 404, 503), response_class=Response)
+async def model_ready(request: Request, name: Name, version: Version = None) -> Response:
+    """Tells whether requests for a model will be answered."""
+    found = service_of(request).registry.get(name, version)
+    return _health({"name": found.name, "ready": found.ready}, None if found.ready else found.state)
+
+
+@router.get(_MODEL + "/config", responses=v2_answers(EXAMPLES["config"], 401, 404, 500, 503), response_class=Response)
+@router.get(_VERSION + "/config", responses=v2_answers(EXAMPLES["config"], 401, 404, 500, 503), response_class=Response)
+async def configuration(request: Request, name: Name, version: Version = None) -> Response:
+    """Describes a model in the terms of Triton's model configuration."""
+    service = service_of(request)
+    return _json(metadata.of_configuration(service.registry.get(name, version), service.settings))
+
+
+@router.get(_MODEL + "/stats", responses=v2_answers(EXAMPLES["stats"], 401, 404, 500, 503), response_class=Response)
+@router.get(_VERSION + "/stats", responses=v2_answers(EXAMPLES["stats"], 401, 404, 500, 503), response_class=Response)
+async def statistics(request: Request, name: Name, version: Version = None) -> Response:
+    """Counts requests, runs and their times, for one model."""
+    return _statistics(service_of(request).registry.get(name, version))
+
+
+_INFER = v2_answers(INFER_ANSWER, 400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+
+
+@router.post(_MODEL + "/infer", responses=_INFER, openapi_extra=INFER_BODY, response_class=Response)
+@router.post(_VERSION + "/infer", responses=_INFER, openapi_extra=INFER_BODY, response_class=Response)
+async def infer(request: Request, name: Name, version: Version = None) -> Response:
+    """Computes outputs of a model for images: UINT8 pixels of its size, or BYTES, one image file an element."""
+    limits = service_of(request).limits
+    length = header(request.scope, b"inference-header-content-length")
+
+    def read(model: Model, body: bytes) -> Order:
+        asked = read_request(body, length, model.bundle.shape, model.session.outputs, limits)
+
+        def write(answered: Answered) -> Response:
+            return write_response(asked, model, answered.outputs)
+
+        label = "v2-binary" if any(output.binary for output in asked.outputs) else "v2-json"
+        return Order(asked.upload, frozenset(output.name for output in asked.outputs), label, write)
+
+    return await answer(request, Ask(name, version), read)
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def _health(body: dict[str, Any], reason: str | None) -> Response:
+    """Answers 200, or 503 with the reason in the protocol's place for it."""
+    answer = _json(body if reason is None else body | {"error": reason}, 200 if reason is None else 503)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _statistics(*models: Model) -> Response:
+    stats = [{"name": model.name, "version": model.version} | model.statistics.document() for model in models]
+    return _json({"model_stats": stats})
+
+
+def _wants_ready(body: bytes) -> bool:
+    """Reads the body of an index request, which may be empty."""
+    try:
+        document = orjson.loads(body) if body else {}
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"The request is not JSON: {error}.") from None
+    only_ready = document.get("ready", False) if isinstance(document, dict) else None
+    if not isinstance(only_ready, bool):
+        raise Malformed('The request must be {"ready": true} or {"ready": false}, or empty.')
+    return only_ready
+
+
+def _state(model: Model) -> dict[str, str]:
+    state = "READY" if model.ready else "LOADING" if model.golden is None else "UNAVAILABLE"
+    return {"name": model.name, "version": model.version, "state": state, "reason": "" if model.ready else model.state}
