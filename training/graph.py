@@ -1,4 +1,4 @@
-"""A feature extractor and a probe in, one ONNX graph out: uint8 pixels to `features` and `logits`.
+"""A feature extractor and a probe in, one ONNX graph out: uint8 pixels to `features`, `logits` and `embedding`.
 
 Written node by node instead of traced: what is folded into what is then a decision and not an accident, and the file
 is the same to the byte for the same weights.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder
-from training.stack import FeatureExtractor
+from training.stack import FeatureExtractor, quadrants
 from training.whitening import PixelScaling, SeparableWhitening, ZcaWhitening
 
 OPSET = 18
@@ -54,7 +54,8 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
         facts: what goes into `metadata_props`, as JSON, each name prefixed `sca.`.
 
     Returns:
-        The bytes of `model.onnx`: `images` uint8 (N, H, W, C) to `features` float32 (N, D), `logits` float32 (N, K).
+        The bytes of `model.onnx`: `images` uint8 (N, H, W, C) to float32 `features` (N, D), `logits` (N, K) and
+        `embedding` (N, E).
     """
     writer = GraphWriter()
     layers = extractor.stack()
@@ -64,6 +65,7 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     writer.add("Flatten", [x], "features", axis=1)
     weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]
     writer.add("Gemm", ["features", *weights], "logits")
+    short = _embedding(writer, x, *extractor.shapes(height, width)[-1])
     size, classes = probe.weights.shape
     graph = helper.make_graph(
         writer.nodes,
@@ -72,6 +74,7 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
         [
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", size]),
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", short]),
         ],
         writer.constants,
     )
@@ -160,3 +163,12 @@ def _layer(writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, i
         strides=[config.pool_stride] * 2,
         pads=[pool_pad] * 4,
     )
+
+
+def _embedding(writer: GraphWriter, pooled: str, maps: int, height: int, width: int) -> int:
+    """Average the top maps in quadrants, as `FeatureExtractor.embedding` does; returns E."""
+    kernel, stride = quadrants(height, width)
+    means = writer.add("AveragePool", [pooled], "quadrants", kernel_shape=list(kernel), strides=list(stride))
+    writer.add("Flatten", [means], "embedding", axis=1)
+    rows, columns = ((size - k) // s + 1 for size, k, s in zip((height, width), kernel, stride, strict=True))
+    return maps * rows * columns
