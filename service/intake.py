@@ -29,6 +29,8 @@ from service.npy import read_npy
 _WHITESPACE = re.compile(r"\s+")
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _MAX_DIGITS = 18
+_SPARE_VALUES = 10_000
+"""Values that a JSON body may hold beyond those that it needs."""
 _ACCEPTED = "image/*, multipart/form-data, application/json, application/x-npy"
 
 Upload = list[bytes] | NDArray[np.uint8]
@@ -123,6 +125,27 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+def parse_json(body: bytes, end: int, values: int) -> Any:
+    """Parses JSON, unless it would take far more memory than its bytes: two of them can become an object of 70.
+
+    Args:
+        body: What starts with the JSON.
+        end: Its length.
+        values: How many values an honest one has, at most.
+
+    Raises:
+        Malformed: It is not JSON.
+        TooManyImages: It has far more values.
+    """
+    actual, limit = body.count(b",", 0, end), values + _SPARE_VALUES
+    if actual > limit:
+        raise TooManyImages(f"The JSON has more than {limit} values.", limit=limit, actual=actual)
+    try:
+        return orjson.loads(memoryview(body)[:end])
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+
+
 def _over(limit: int, actual: int, headers: dict[str, str] | None) -> ServiceError:
     return TooManyBytes(f"The body is larger than {limit} bytes.", limit=limit, actual=actual, headers=headers)
 
@@ -135,10 +158,7 @@ def _is_image(body: bytes) -> bool:
 
 
 def _read_json(body: bytes, max_images: int) -> list[bytes]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+    document = parse_json(body, len(body), 2 * max_images)  # a data: URI has a comma of its own
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         raise Malformed('The body must be {"images": ["<base64 or data: URI>", …]}.')
     if unknown := sorted(set(document) - {"images"}):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
-from service.intake import header, read_body
+from service.intake import header, parse_json, read_body
 from service.openapi_v2 import EXAMPLES, INDEX_BODY, INFER_ANSWER, INFER_BODY, v2_answers
 from service.registry import Model
 from service.state import service_of
@@ -135,10 +135,7 @@ def _statistics(*models: Model) -> Response:
 
 def _wants_ready(body: bytes) -> bool:
     """Reads the body of an index request, which may be empty."""
-    try:
-        document = orjson.loads(body) if body else {}
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"The request is not JSON: {error}.") from None
+    document = parse_json(body, len(body), 0) if body else {}
     only_ready = document.get("ready", False) if isinstance(document, dict) else None
     if not isinstance(only_ready, bool):
         raise Malformed('The request must be {"ready": true} or {"ready": false}, or empty.')

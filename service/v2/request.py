@@ -1,13 +1,12 @@
 """The body of a v2 inference request → its images, its id, and the outputs that it wants."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from service.errors import Malformed
-from service.intake import Limits, Upload
+from service.intake import Limits, Upload, parse_json
 from service.v2.inputs import Shape, read_input
 
 _MAX_DIGITS = 18
@@ -57,10 +56,7 @@ def read_request(body: bytes, length: bytes, shape: Shape, names: Collection[str
         if not body:
             raise Malformed("The request holds no images.")
         return InferRequest(None, [body], tuple(Requested(name, True) for name in names))
-    try:
-        document = orjson.loads(memoryview(body)[:end])
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"The request is not JSON: {error}.") from None
+    document = parse_json(body, end, limits.images * math.prod(shape))
     if not isinstance(document, dict):
         raise Malformed("The request is not a JSON object.")
     identity = document.get("id")
