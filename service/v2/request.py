@@ -14,7 +14,7 @@ _MAX_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """One output to send: as binary data or as JSON, and if `classes` is not 0, only that many best ones of a row."""
+    """One output to send: as binary data or as JSON, and of logits, if `classes` is not 0, only that many best."""
 
     name: str
     binary: bool
@@ -105,6 +105,8 @@ def _output(tensor: Any, names: Collection[str], binary: bool) -> Requested:
     classes = parameters.get("classification", 0)
     if type(classes) is not int or classes < 0:
         raise Malformed(f"The classification of the output {name!r} is not a number of classes.")
+    if classes and name != "logits":
+        raise Malformed(f"The output {name!r} has no classes; logits has.")
     return Requested(name, _flag(parameters.get("binary_data", binary), "binary_data"), classes)
 
 

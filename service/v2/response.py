@@ -1,7 +1,6 @@
 """Computed rows → the body of a v2 inference answer: JSON, then the binary data of its tensors."""
 
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,14 +56,13 @@ def _numbers(output: Requested, rows: Float32Rows) -> tuple[dict[str, Any], byte
     return tensor, b"[" + b",".join(texts) + b"]"
 
 
-def _classes(output: Requested, rows: Float32Rows, model: Model) -> tuple[dict[str, Any], bytes]:
-    """Writes the largest values of each row as `value:index[:label]`, the largest first; of equals, the lower index."""
-    flat = rows.reshape(len(rows), -1)
-    best = np.argsort(-flat, axis=1, kind="stable")[:, : output.classes]
-    labels: Sequence[str] = model.bundle.manifest.labels if output.name == "logits" else ()
+def _classes(output: Requested, logits: Float32Rows, model: Model) -> tuple[dict[str, Any], bytes]:
+    """Writes the largest logits of each row as `value:index:label`, the largest first; of equals, the lower index."""
+    best = np.argsort(-logits, axis=1, kind="stable")[:, : output.classes]
+    labels = model.bundle.manifest.labels
     texts = [
-        f"{row[index]:f}:{index}" + (f":{labels[index]}" if labels else "")
-        for row, indices in zip(flat, best, strict=True)
+        f"{row[index]:f}:{index}:{labels[index]}"
+        for row, indices in zip(logits, best, strict=True)
         for index in indices
     ]
     tensor = {"name": output.name, "datatype": "BYTES", "shape": best.shape}
