@@ -43,6 +43,13 @@ _REQUEST = {
     },
 }
 
+VERSION: dict[str, Any] = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "Version that must be the served one.",
+}
 INFER_BODY: dict[str, Any] = {
     "parameters": [
         {

@@ -1,5 +1,6 @@
 """`/v2/…`: the Open Inference Protocol, for clients of Triton and KServe; everything behind it is the other routes'."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 import orjson
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
 from service.intake import header, parse_json, read_body
-from service.openapi_v2 import EXAMPLES, INDEX_BODY, INFER_ANSWER, INFER_BODY, v2_answers
+from service.openapi_v2 import EXAMPLES, INDEX_BODY, INFER_ANSWER, INFER_BODY, VERSION, v2_answers
 from service.registry import Model
 from service.state import service_of
 from service.v2 import metadata
@@ -17,9 +18,28 @@ from service.v2.response import write_response
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol v2"])
 Name = Annotated[str, Path(description="Name of the model.")]
-Version = str | None  # of the path, where the path has one; FastAPI takes it as a query parameter where not
-_MODEL = "/models/{name}"
-_VERSION = "/models/{name}/versions/{version}"
+Handler = Callable[..., Awaitable[Response]]
+
+
+def _for_models(
+    method: str, rest: str, success: dict[str, Any], *statuses: int, body: Mapping[str, Any] | None = None
+) -> Callable[[Handler], Handler]:
+    """Puts a handler under a model, and under a version of it, which then is in the path's parameters."""
+
+    def register(handler: Handler) -> Handler:
+        for path, parameters in (("/models/{name}", []), ("/models/{name}/versions/{version}", [VERSION])):
+            extra = {**(body or {}), "parameters": [*parameters, *(body or {}).get("parameters", ())]}
+            router.add_api_route(
+                path + rest,
+                handler,
+                methods=[method],
+                responses=v2_answers(success, *statuses),
+                openapi_extra=extra,
+                response_class=Response,
+            )
+        return handler
+
+    return register
 
 
 @router.get("", responses=v2_answers(EXAMPLES["server"], 401, 500, 503), response_class=Response)
@@ -65,42 +85,37 @@ async def all_statistics(request: Request) -> Response:
     return _statistics(*service_of(request).registry.models.values())
 
 
-@router.get(_MODEL, responses=v2_answers(EXAMPLES["model"], 401, 404, 500, 503), response_class=Response)
-@router.get(_VERSION, responses=v2_answers(EXAMPLES["model"], 401, 404, 500, 503), response_class=Response)
-async def model(request: Request, name: Name, version: Version = None) -> Response:
+@_for_models("GET", "", EXAMPLES["model"], 401, 404, 500, 503)
+async def model(request: Request, name: Name) -> Response:
     """Describes a model: its versions, inputs and outputs."""
-    return _json(metadata.of_model(service_of(request).registry.get(name, version)))
+    return _json(metadata.of_model(_named(request, name)))
 
 
-@router.get(_MODEL + "/ready", responses=v2_answers(EXAMPLES["model ready"], 401, 404, 503), response_class=Response)
-@router.get(_VERSION + "/ready", responses=v2_answers(EXAMPLES["model ready"], 401, 404, 503), response_class=Response)
-async def model_ready(request: Request, name: Name, version: Version = None) -> Response:
+@_for_models("GET", "/ready", EXAMPLES["model ready"], 401, 404, 503)
+async def model_ready(request: Request, name: Name) -> Response:
     """Tells whether requests for a model will be answered."""
-    found = service_of(request).registry.get(name, version)
+    found = _named(request, name)
     return _health({"name": found.name, "ready": found.ready}, None if found.ready else found.state)
 
 
-@router.get(_MODEL + "/config", responses=v2_answers(EXAMPLES["config"], 401, 404, 500, 503), response_class=Response)
-@router.get(_VERSION + "/config", responses=v2_answers(EXAMPLES["config"], 401, 404, 500, 503), response_class=Response)
-async def configuration(request: Request, name: Name, version: Version = None) -> Response:
+@_for_models("GET", "/config", EXAMPLES["config"], 401, 404, 500, 503)
+async def configuration(request: Request, name: Name) -> Response:
     """Describes a model in the terms of Triton's model configuration."""
     service = service_of(request)
-    return _json(metadata.of_configuration(service.registry.get(name, version), service.settings))
+    return _json(metadata.of_configuration(_named(request, name), service.settings))
 
 
-@router.get(_MODEL + "/stats", responses=v2_answers(EXAMPLES["stats"], 401, 404, 500, 503), response_class=Response)
-@router.get(_VERSION + "/stats", responses=v2_answers(EXAMPLES["stats"], 401, 404, 500, 503), response_class=Response)
-async def statistics(request: Request, name: Name, version: Version = None) -> Response:
+@_for_models("GET", "/stats", EXAMPLES["stats"], 401, 404, 500, 503)
+async def statistics(request: Request, name: Name) -> Response:
     """Counts requests, runs and their times, for one model."""
-    return _statistics(service_of(request).registry.get(name, version))
+    return _statistics(_named(request, name))
 
 
-_INFER = v2_answers(INFER_ANSWER, 400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+_REFUSALS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
-@router.post(_MODEL + "/infer", responses=_INFER, openapi_extra=INFER_BODY, response_class=Response)
-@router.post(_VERSION + "/infer", responses=_INFER, openapi_extra=INFER_BODY, response_class=Response)
-async def infer(request: Request, name: Name, version: Version = None) -> Response:
+@_for_models("POST", "/infer", INFER_ANSWER, *_REFUSALS, body=INFER_BODY)
+async def infer(request: Request, name: Name) -> Response:
     """Computes outputs of a model for images: UINT8 pixels of its size, or BYTES, one image file an element."""
     limits = service_of(request).limits
     length = header(request.scope, b"inference-header-content-length")
@@ -114,7 +129,11 @@ async def infer(request: Request, name: Name, version: Version = None) -> Respon
         label = "v2-binary" if any(output.binary for output in asked.outputs) else "v2-json"
         return Order(asked.upload, frozenset(output.name for output in asked.outputs), label, write)
 
-    return await answer(request, Ask(name, version), read)
+    return await answer(request, Ask(name, request.path_params.get("version")), read)
+
+
+def _named(request: Request, name: str) -> Model:
+    return service_of(request).registry.get(name, request.path_params.get("version"))
 
 
 def _json(body: Any, status: int = 200) -> Response:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,16 +21,30 @@ BATCH = smooth_images(3, 12, 12, 3, seed=4)
 FILES = [encode(image, "PNG") for image in BATCH]
 
 
+@pytest.fixture(scope="module")
+def server(models_dir: Path) -> Iterator[Running]:
+    running = Running(models_dir, max_body_bytes=200_000)
+    try:
+        running.wait_for_port()
+        running.wait_until_ready()
+        yield running
+        assert running.stop() == 0
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.communicate()
+
+
 @pytest.fixture
-def client(shared: Running) -> Iterator[Any]:
-    with triton.InferenceServerClient(f"127.0.0.1:{shared.port}") as client:
+def client(server: Running) -> Iterator[Any]:
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def expected(shared: Running) -> NDArray[np.float32]:
+def expected(server: Running) -> NDArray[np.float32]:
     parts = [("images", data) for data in FILES]
-    answer = httpx.post(f"http://127.0.0.1:{shared.port}/features?format=octet-stream", files=parts)
+    answer = httpx.post(f"http://127.0.0.1:{server.port}/features?format=octet-stream", files=parts)
     return np.frombuffer(answer.content, "<f4").reshape(3, -1)
 
 
@@ -70,8 +85,8 @@ def test_all_outputs_come_if_none_is_named_and_versions_can_be(client: Any, expe
     assert [output["name"] for output in result.get_response()["outputs"]] == ["features", "logits"]
 
 
-def test_requests_in_flight_together_keep_their_rows(shared: Running, expected: NDArray[Any]) -> None:
-    with triton.InferenceServerClient(f"127.0.0.1:{shared.port}", concurrency=8) as client:
+def test_requests_in_flight_together_keep_their_rows(server: Running, expected: NDArray[Any]) -> None:
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=8) as client:
         asked = [
             client.async_infer(MODEL, [tensor(BATCH[n % 3 : n % 3 + 1], "UINT8", True)], request_id=str(n))
             for n in range(24)
