@@ -21,11 +21,14 @@ from service.metrics import Metrics
 from service.middleware import Edge, Gate
 from service.problems import on_http_exception, on_service_error, on_validation_error
 from service.registry import Registry
-from service.routes import docs, errors, features, filters, health, models, predict
+from service.routes import docs, errors, features, filters, health, models, predict, v2
 from service.settings import Settings
 from service.state import Service
 
-_EXPOSED = ["X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Failed-Indices", "Retry-After"]
+_EXPOSED = [
+    *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Dtype", "X-Failed-Indices"),
+    *("Retry-After", "Inference-Header-Content-Length"),
+]
 
 
 def create_service(settings: Settings) -> Service:
@@ -65,7 +68,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    for family in (features, predict, filters, models, health, docs, errors):
+    for family in (features, predict, filters, models, v2, health, docs, errors):
         app.include_router(family.router)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)

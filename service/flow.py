@@ -15,7 +15,7 @@ from service.batch import Outputs, UInt8Array
 from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
 from service.guards import end_by_deadline, end_if_client_leaves
 from service.images import ImageError, ImageRule, decode
-from service.intake import Upload, header, parse, read_body
+from service.intake import Upload, read_body
 from service.problems import of_failures
 from service.registry import Model
 from service.state import Service, service_of
@@ -39,12 +39,11 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request wants: a model, what to do with bad images, and which outputs."""
+    """What is known of a request before its body: a model, and what to do with bad images."""
 
     model: str | None
     version: str | None
-    skip_bad: bool
-    wants: frozenset[str]
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +63,34 @@ class Answered:
     failures: list[ImageFailure]
 
 
-async def answer(request: Request, ask: Ask, label: str, write: Callable[[Answered], Response]) -> Response:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a body asks for.
+
+    Attributes:
+        upload: The images.
+        wants: Names of the outputs to compute.
+        label: Name of the answer's format, for metrics.
+        write: Makes the answer; runs in another thread if there is much to write.
+    """
+
+    upload: Upload
+    wants: frozenset[str]
+    label: str
+    write: Callable[[Answered], Response]
+
+
+Read = Callable[[Model, bytes], Order]
+"""A body → what it asks of the model; runs in another thread if there is much to read."""
+
+
+async def answer(request: Request, ask: Ask, read: Read) -> Response:
     """Takes a request from its body to its answer.
 
     Args:
         request: Its body must not have been read.
-        ask: What it wants.
-        label: Name of the output format, for metrics.
-        write: Makes the answer; runs in another thread if there is much to write.
+        ask: What is known before.
+        read: Takes the body apart.
 
     Raises:
         ServiceError: Any row of the error table.
@@ -81,24 +100,27 @@ async def answer(request: Request, ask: Ask, label: str, write: Callable[[Answer
     trace.model = model.name
     try:
         async with end_by_deadline(trace, service.settings.request_timeout_s):
-            upload = await _receive(request, service, model)
+            order = await _receive(request, service, model, read)
             service.metrics.inflight.inc(trace.images)
             try:
                 async with end_if_client_leaves(request.receive):
-                    answered = await _compute(service, trace, model, ask, upload)
-                    response = await _written(service, trace, label, write, answered)
+                    answered = await _compute(service, trace, model, ask, order)
+                    response = await _written(service, trace, order, answered)
             finally:
                 service.metrics.inflight.dec(trace.images)
     except ServiceError as error:
         _count_failed(service, trace, error)
+        model.statistics.fail(trace)
         raise
-    _count_images(service, trace, len(next(iter(answered.outputs.values()))), answered.failures)
+    count = len(next(iter(answered.outputs.values())))
+    _count_images(service, trace, count, answered.failures)
+    model.statistics.succeed(trace, count)
     response.headers["X-Model"] = model.name
     response.headers["X-Model-Version"] = model.version
     return response
 
 
-async def _receive(request: Request, service: Service, model: Model) -> Upload:
+async def _receive(request: Request, service: Service, model: Model, read: Read) -> Order:
     """Reads and parses the body, unless the queue is full anyway; sets the trace's number of images."""
     batcher = model.batcher
     if batcher.waiting >= batcher.limit:
@@ -109,17 +131,17 @@ async def _receive(request: Request, service: Service, model: Model) -> Upload:
             headers={"Retry-After": "1"},
         )
     body = await read_body(request.scope, request.receive, service.limits)
-    read = partial(parse, header(request.scope, b"content-type"), body, model.bundle.shape, service.limits)
     if len(body) <= _INLINE_BYTES:
-        upload = read()
+        order = read(model, body)
     else:
-        upload = await asyncio.get_running_loop().run_in_executor(service.pool, read)
-    trace_of(request.scope).images = len(upload)
-    return upload
+        order = await asyncio.get_running_loop().run_in_executor(service.pool, read, model, body)
+    trace_of(request.scope).images = len(order.upload)
+    return order
 
 
-async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, upload: Upload) -> Answered:
+async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order: Order) -> Answered:
     """Takes room in the queue, decodes what is not pixels yet, and waits for the rows."""
+    upload = order.upload
     views = 1 if isinstance(upload, np.ndarray) else model.bundle.manifest.input.views
     if len(upload) % views:
         raise Malformed(f"{model.name} takes images in groups of {views}; the request has {len(upload)}.")
@@ -138,7 +160,7 @@ async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, uploa
                 raise of_failures(failures)
         trace.stage = "queue"
         deadline = trace.started + service.settings.request_timeout_s
-        rows = await ticket.submit(samples, ask.wants, deadline)
+        rows = await ticket.submit(samples, order.wants, deadline)
     trace.seconds["queue"], trace.seconds["infer"] = rows.queue_s, rows.infer_s
     return Answered(model, rows.outputs, indices if ask.skip_bad else None, failures)
 
@@ -188,17 +210,15 @@ def _grouped(decoded: dict[int, UInt8Array], count: int, views: int) -> tuple[li
     return [np.concatenate([decoded[n * views + view] for view in range(views)], axis=2) for n in whole], whole
 
 
-async def _written(
-    service: Service, trace: Trace, label: str, write: Callable[[Answered], Response], answered: Answered
-) -> Response:
+async def _written(service: Service, trace: Trace, order: Order, answered: Answered) -> Response:
     trace.stage = "encode"
     started = time.monotonic()
     if sum(rows.size for rows in answered.outputs.values()) <= _INLINE_VALUES:
-        response = write(answered)
+        response = order.write(answered)
     else:
-        response = await asyncio.get_running_loop().run_in_executor(service.pool, write, answered)
+        response = await asyncio.get_running_loop().run_in_executor(service.pool, order.write, answered)
     trace.seconds["encode"] = time.monotonic() - started
-    service.metrics.encode_seconds.labels(label).observe(trace.seconds["encode"])
+    service.metrics.encode_seconds.labels(order.label).observe(trace.seconds["encode"])
     return response
 
 

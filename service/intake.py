@@ -29,6 +29,8 @@ from service.npy import read_npy
 _WHITESPACE = re.compile(r"\s+")
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _MAX_DIGITS = 18
+_SPARE_VALUES = 10_000
+"""Values that a JSON body may hold beyond those that it needs."""
 _ACCEPTED = "image/*, multipart/form-data, application/json, application/x-npy"
 
 Upload = list[bytes] | NDArray[np.uint8]
@@ -102,7 +104,7 @@ def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits:
         images = _read_json(body, limits.images)
     elif kind == b"application/x-npy":
         pixels = read_npy(body, shape)
-        _check_count(len(pixels), limits.images)
+        check_count(len(pixels), limits.images)
         return pixels
     elif kind.startswith(b"image/") or (not kind and (not body or _is_image(body))):
         images = [body] if body else []
@@ -123,6 +125,27 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+def parse_json(body: bytes, end: int, values: int) -> Any:
+    """Parses JSON, unless it would take far more memory than its bytes: two of them can become an object of 70.
+
+    Args:
+        body: What starts with the JSON.
+        end: Its length.
+        values: How many values an honest one has, at most.
+
+    Raises:
+        Malformed: It is not JSON.
+        TooManyImages: It has far more values.
+    """
+    actual, limit = body.count(b",", 0, end), values + _SPARE_VALUES
+    if actual > limit:
+        raise TooManyImages(f"The JSON has more than {limit} values.", limit=limit, actual=actual)
+    try:
+        return orjson.loads(memoryview(body)[:end])
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+
+
 def _over(limit: int, actual: int, headers: dict[str, str] | None) -> ServiceError:
     return TooManyBytes(f"The body is larger than {limit} bytes.", limit=limit, actual=actual, headers=headers)
 
@@ -135,21 +158,26 @@ def _is_image(body: bytes) -> bool:
 
 
 def _read_json(body: bytes, max_images: int) -> list[bytes]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+    document = parse_json(body, len(body), 2 * max_images)  # a data: URI has a comma of its own
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         raise Malformed('The body must be {"images": ["<base64 or data: URI>", …]}.')
     if unknown := sorted(set(document) - {"images"}):
         raise Malformed(f"The body has an unknown member {unknown[0][:100]!r}; it may only hold images.")
     texts: list[Any] = document["images"]
-    _check_count(len(texts), max_images)
-    return [_from_base64(index, text) for index, text in enumerate(texts)]
+    check_count(len(texts), max_images)
+    return [from_base64(index, text) for index, text in enumerate(texts)]
 
 
-def _from_base64(index: int, text: Any) -> bytes:
-    """Decodes one base64 text or data: URI, strictly, except for white space."""
+def from_base64(index: int, text: Any) -> bytes:
+    """Decodes one base64 text or data: URI, strictly, except for white space.
+
+    Args:
+        index: Place of the image in the request, for the error.
+        text: Anything that JSON can hold.
+
+    Raises:
+        Malformed: It is no such text.
+    """
     if not isinstance(text, str):
         raise _bad_base64(index, "is not a text")
     if text[:5].lower() == "data:":
@@ -168,6 +196,11 @@ def _bad_base64(index: int, reason: str) -> Malformed:
     return Malformed(f"Image {index} {reason}.", failures=[failure])
 
 
-def _check_count(actual: int, limit: int) -> None:
+def check_count(actual: int, limit: int) -> None:
+    """Refuses too many images.
+
+    Raises:
+        TooManyImages: There are more than `limit`.
+    """
     if actual > limit:
         raise TooManyImages(f"The request has {actual} images; the limit is {limit}.", limit=limit, actual=actual)

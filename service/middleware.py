@@ -10,14 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Draining, Internal, ServiceError, Unauthorized
 from service.metrics import Metrics
-from service.problems import problem
+from service.problems import refusal
 from service.state import Service
-from service.trace import Trace, start_trace, trace_of
+from service.trace import Trace, start_trace
 
 logger = logging.getLogger(__name__)
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
-_OPEN = ("/health/", "/errors/")
+_OPEN = ("/health/", "/errors/", "/v2/health/")
 _OPEN_PATHS = frozenset(("/metrics", "/docs", "/openapi.json"))
 
 
@@ -55,12 +55,12 @@ class Edge:
         try:
             await self._app(inner, receive, send_with_headers)
         except ServiceError as error:
-            await problem(error, trace)(inner, receive, send_with_headers)
+            await refusal(error, inner)(inner, receive, send_with_headers)
         # The last place before the server, which would answer with a page of its own.
         except Exception as error:
             logger.error("unexpected error", exc_info=error, extra={"request_id": trace.request_id})
             if not status:
-                await problem(Internal(), trace)(inner, receive, send_with_headers)
+                await refusal(Internal(), inner)(inner, receive, send_with_headers)
         finally:
             self._count(inner, trace, method, status or 499)
 
@@ -93,14 +93,14 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through, or answers in its place."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
-        if refusal is None:
+        reason = self._reason(scope) if scope["type"] == "http" else None
+        if reason is None:
             await self._app(scope, receive, send)
         else:
             # Answered here and not raised, so that the CORS layer around this one adds its headers.
-            await problem(refusal, trace_of(scope))(scope, receive, send)
+            await refusal(reason, scope)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> ServiceError | None:
+    def _reason(self, scope: Scope) -> ServiceError | None:
         if _is_open(scope["path"]):
             return None
         if self._keys and not self._has_key(scope["headers"]):

@@ -80,11 +80,12 @@ def json_answer(description: str, example: Any) -> dict[str, Any]:
 
 PNG_ANSWER: dict[str, Any] = {"description": "The picture.", "content": {"image/png": {"schema": _BINARY}}}
 FEATURES_ANSWER: dict[str, Any] = {
-    "description": "Feature vectors, float32 (N, D), in the order of the images.",
+    "description": "Feature vectors (N, D), in the order of the images; every form carries the same bits.",
     "headers": {
         "X-Model": {"schema": {"type": "string"}},
         "X-Model-Version": {"schema": {"type": "string"}},
         "X-Shape": {"schema": {"type": "string"}, "description": "Of octet-stream: N,D."},
+        "X-Dtype": {"schema": {"type": "string"}, "description": "Of octet-stream: float32 or float16."},
         "X-Failed-Indices": {"schema": {"type": "string"}, "description": "With on_error=skip, what has no row."},
     },
     "content": {
@@ -98,7 +99,15 @@ FEATURES_ANSWER: dict[str, Any] = {
             }
         },
         "application/x-npy": {"schema": _BINARY},
-        "application/octet-stream": {"schema": _BINARY | {"description": "Little-endian float32, row-major."}},
+        "application/octet-stream": {"schema": _BINARY | {"description": "Little-endian numbers, row-major."}},
+        "application/vnd.apache.arrow.stream": {
+            "schema": _BINARY | {"description": "An Arrow IPC stream; column features, fixed-size lists of D numbers."}
+        },
+        "application/x-safetensors": {"schema": _BINARY | {"description": "One tensor: features (N, D)."}},
+        "application/vnd.sca.csr+safetensors": {
+            "schema": _BINARY
+            | {"description": "Compressed sparse rows in safetensors: indptr (N + 1), indices, data, shape (2)."}
+        },
     },
 }
 PREDICT_ANSWER = json_answer(

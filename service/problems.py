@@ -1,4 +1,4 @@
-"""Errors → `application/problem+json` (RFC 9457): the one place where an exception becomes an answer."""
+"""Errors → `application/problem+json` (RFC 9457), or what v2 clients read: the one place where they become answers."""
 
 import logging
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service.errors import (
     ImageFailure,
@@ -29,8 +30,17 @@ _MAX_JSON_INTEGER = 2**63 - 1
 _BY_STATUS: dict[int, type[ServiceError]] = {413: TooManyPixels, 415: UnsupportedType, 422: Undecodable}
 
 
+def refusal(error: ServiceError, scope: Scope) -> Response:
+    """Builds the answer for an error in the form of the protocol that the request's path belongs to."""
+    trace = trace_of(scope)
+    if not f"{scope['path']}/".startswith("/v2/"):
+        return problem(error, trace)
+    trace.reason = error.reason
+    return Response(orjson.dumps({"error": error.detail}), error.status, error.headers, "application/json")
+
+
 def problem(error: ServiceError, trace: Trace | None = None) -> Response:
-    """Builds the answer for an error.
+    """Builds the problem for an error.
 
     Args:
         error: What went wrong.
@@ -79,7 +89,7 @@ def of_failures(failures: Sequence[ImageFailure]) -> ServiceError:
 async def on_service_error(request: Request, error: Exception) -> Response:
     """Answers a ServiceError that a route raised."""
     assert isinstance(error, ServiceError)
-    return problem(error, trace_of(request.scope))
+    return refusal(error, request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -97,7 +107,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     else:
         logger.error("framework error", exc_info=error)
         known = Internal()
-    return problem(known, trace_of(request.scope))
+    return refusal(known, request.scope)
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
@@ -107,6 +117,6 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     place, name = str(first["loc"][0]), str(first["loc"][-1])
     given = str(first.get("input"))[:100]
     if place == "path":
-        return problem(NotFound(f"There is nothing under {given!r}: {first['msg']}."), trace_of(request.scope))
+        return refusal(NotFound(f"There is nothing under {given!r}: {first['msg']}."), request.scope)
     detail = f"{place} parameter {name} = {given!r}: {first['msg']}."
-    return problem(Malformed(detail), trace_of(request.scope))
+    return refusal(Malformed(detail), request.scope)

@@ -43,10 +43,11 @@ class HardenedProtocol(HttpToolsProtocol):
         """Parses what came; headers that are still incomplete may not go on for ever, nor grow for ever."""
         if self._header_timer is None and not self._in_message:
             self._arm_header_timer()
-        if self._header_timer is not None:
+        # In a message the clock is that of a body whose answer is already out; what comes then are no headers.
+        if self._header_timer is not None and not self._in_message:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._header_timer is not None and self._header_bytes > self.max_header_bytes:
+        if self._header_timer is not None and not self._in_message and self._header_bytes > self.max_header_bytes:
             self._refuse(
                 HeadersTooLarge(f"The headers are over {self.max_header_bytes} bytes.", limit=self.max_header_bytes)
             )

@@ -13,6 +13,7 @@ from service.errors import InferenceFailed, NotFound, NotReady
 from service.metrics import Metrics
 from service.session import DeviceError, Golden, Session
 from service.settings import Settings
+from service.statistics import Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Model:
         self.version = versions[0]
         self.golden: Golden | None = None
         self.checked_at = time.monotonic()
+        self.statistics = Statistics()
         self._bundle: Bundle | None = None
         self._session: Session | None = None
         self._batcher: Batcher | None = None
@@ -55,6 +57,17 @@ class Model:
         if self._bundle is None:
             raise NotReady(f"The model {self.name} is still loading.", headers={"Retry-After": "1"})
         return self._bundle
+
+    @property
+    def session(self) -> Session:
+        """The loaded session.
+
+        Raises:
+            NotReady: It is not loaded.
+        """
+        if self._session is None:
+            raise NotReady(f"The model {self.name} is still loading.", headers={"Retry-After": "1"})
+        return self._session
 
     @property
     def batcher(self) -> Batcher:
@@ -86,6 +99,7 @@ class Model:
         def on_batch(images: int, waits_s: Sequence[float], run_s: float) -> None:
             batch_images.observe(images)
             inference_seconds.observe(run_s)
+            self.statistics.run(images, run_s)
             for wait_s in waits_s:
                 queue_seconds.observe(wait_s)
 

@@ -1,4 +1,4 @@
-"""The onnxruntime session of a Bundle: uint8 (N, H, W, C) → float32 features (N, D) and logits (N, K)."""
+"""The onnxruntime session of a Bundle: uint8 (N, H, W, C) → float32 features (N, D), logits (N, K), and what else."""
 
 import json
 import logging
@@ -47,7 +47,12 @@ class Golden:
 
 
 class Session:
-    """A loaded model; `run` may be called from several threads at a time."""
+    """A loaded model; `run` may be called from several threads at a time.
+
+    Attributes:
+        provider: What onnxruntime runs it on.
+        outputs: Shape of one row of each float32 output, by name: `features` and `logits` first, then all others.
+    """
 
     def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
         """Loads the graph and checks that it is what the manifest says.
@@ -81,6 +86,7 @@ class Session:
         if device == "auto":
             self._report_fallback()
         self._check_contract(file.as_posix())
+        self.outputs = self._float_outputs()
         self._golden = bundle.arrays("golden.npz")
         self._check_golden_file(f"{bundle.path}/golden.npz")
 
@@ -89,10 +95,10 @@ class Session:
 
         Args:
             images: uint8 (N, H, W, C), C-contiguous.
-            wants: Of `features` and `logits`.
+            wants: Names among `outputs`.
 
         Returns:
-            float32 (N, D) as `features` and (N, K) as `logits`, as far as wanted.
+            float32 (N, …) by name, as far as wanted.
 
         Raises:
             InferenceFailed: The runtime failed.
@@ -114,7 +120,8 @@ class Session:
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
-        rows = self.run(np.ascontiguousarray(self._golden["images"]), frozenset(("features", "logits")))
+        known = frozenset(name for name in self.outputs if name in self._golden)
+        rows = self.run(np.ascontiguousarray(self._golden["images"]), known)
         absolute, relative = [0.0], [0.0]
         for name, actual in rows.items():
             expected = self._golden[name]
@@ -127,6 +134,16 @@ class Session:
             relative.append(error / max(float(np.max(np.abs(expected))), 1e-12))
         # max() drops NaN depending on its place, np.max never does.
         return Golden(float(np.max(absolute)), float(np.max(relative)))
+
+    def _float_outputs(self) -> dict[str, tuple[int, ...]]:
+        """Lists the outputs that clients can ask for: float32, one row an image, of a fixed shape."""
+        shapes = {
+            node.name: tuple(node.shape[1:])
+            for node in self._session.get_outputs()
+            if node.type == "tensor(float)" and len(node.shape) > 1 and not isinstance(node.shape[0], int)
+        }
+        fixed = {name: shape for name, shape in shapes.items() if all(isinstance(size, int) for size in shape)}
+        return {"features": fixed["features"], "logits": fixed["logits"]} | fixed
 
     def _report_fallback(self) -> None:
         """Logs if a run on the CPU may not be what the operator expects."""

@@ -10,6 +10,9 @@ from service.metrics import Metrics
 from service.registry import Registry
 from service.settings import Settings
 
+_STUCK_S = 60.0
+"""A single run that takes longer than this (or than the request deadline) counts as stuck."""
+
 
 @dataclass
 class Service:
@@ -34,6 +37,11 @@ class Service:
     limits: Limits
     draining: bool = False
     startup_errors: list[Exception] = field(default_factory=list)
+
+    @property
+    def longest_run_s(self) -> float:
+        """Seconds after which a run counts as stuck."""
+        return max(_STUCK_S, self.settings.request_timeout_s)
 
     def drain(self) -> None:
         """Turns readiness red and refuses new work from now on."""

@@ -46,6 +46,7 @@ def write_bundle(
     resize: str = "stretch",
     alpha_background: Literal["black", "white"] = "white",
     weight: int = 1,
+    embedding: bool = False,
 ) -> Path:
     """Writes `<models_dir>/<name>/<version>/` with a Conv, Relu, MaxPool, Gemm model of random weights.
 
@@ -61,6 +62,8 @@ def write_bundle(
         resize: Mode of the resize rule.
         alpha_background: What transparency is composed over.
         weight: How many times the graph computes its convolution, to make a run slow.
+        embedding: Whether the graph has outputs beyond the two that it must have: `embedding` (N, maps), the pooled
+            maps themselves, and `winners` int64, which is no vector of numbers.
 
     Returns:
         The bundle's folder.
@@ -71,6 +74,8 @@ def write_bundle(
     rng = np.random.default_rng(int(version))
     encoder = rng.normal(size=(maps, bands * views, kernel, kernel)).astype(np.float32)
     graph = _graph(encoder, LABELS[color_mode], size, weight, rng)
+    if embedding:
+        _add_outputs(graph, maps, size)
     facts: dict[str, Any] = {
         "schema_version": 1,
         "name": name,
@@ -106,11 +111,30 @@ def write_bundle(
     np.savez(folder / "filters.npz", layer1_encoder=encoder, layer1_decoder=-encoder, layer1_pixels=-encoder)
     golden = smooth_images(16, size, size, bands * views, seed=7)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    features, logits = session.run(["features", "logits"], {"images": golden})
-    np.savez(folder / "golden.npz", images=golden, features=features, logits=logits)
+    names = [name for name in ("features", "logits", "embedding") if name in {node.name for node in graph.output}]
+    computed = dict(zip(names, session.run(names, {"images": golden}), strict=True))
+    np.savez(folder / "golden.npz", images=golden, **computed)
     (folder / "README.md").write_text(f"# {name}\n")
     write_manifest(folder, facts)
     return folder
+
+
+def _add_outputs(graph: onnx.GraphProto, maps: int, size: int) -> None:
+    """Adds outputs that not every bundle has."""
+    graph.node.extend(
+        [
+            helper.make_node("GlobalAveragePool", ["pooled"], ["averages"]),
+            helper.make_node("Flatten", ["averages"], ["embedding"]),
+            helper.make_node("ArgMax", ["features"], ["winners"], axis=1),
+        ]
+    )
+    graph.output.extend(
+        [
+            helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["N", maps, size // 2, size // 2]),
+            helper.make_tensor_value_info("winners", TensorProto.INT64, ["N", 1]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", maps]),
+        ]
+    )
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:

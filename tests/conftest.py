@@ -45,6 +45,15 @@ def client(models_dir: Path) -> Iterator[TestClient]:
         yield ready(client)
 
 
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A ready service whose model has more outputs than the two that every model has."""
+    folder = tmp_path_factory.mktemp("models")
+    write_bundle(folder, embedding=True)
+    with TestClient(create_app(settings(folder))) as client:
+        yield ready(client)
+
+
 @pytest.fixture
 def new_client(models_dir: Path) -> Iterator[NewClient]:
     """Starts a service of its own with other settings, and waits until it is ready."""

@@ -70,6 +70,10 @@ class TrainedModel:
         window = self.config.window
         return facts if window is None else facts | {"window": {"crop": window.crop, "reduce": window.reduce}}
 
+    def _embedding_dim(self) -> int:
+        shape = self.extractor.output_shape(*self.size)
+        return self.extractor.embedding(torch.zeros(1, *shape)).shape[1]
+
     def facts(self) -> dict[str, Any]:
         """What both the manifest and the graph's metadata say."""
         height, width = self.size
@@ -80,6 +84,7 @@ class TrainedModel:
             "input": self._input(),
             "labels": list(self.dataset.label_names),
             "feature_dim": self.probe.weights.shape[0],
+            "embedding_dim": self._embedding_dim(),
             "layers": [
                 {
                     "layer": index,
@@ -115,6 +120,10 @@ class OnnxModel:
         features, logits = self._session.run(["features", "logits"], {"images": images})
         return np.asarray(features), np.asarray(logits)
 
+    def embedding(self, images: Pixels) -> Floats:
+        """Embedding (N, E) of uint8 (N, H, W, C)."""
+        return np.asarray(self._session.run(["embedding"], {"images": images})[0])
+
 
 def torch_outputs(model: TrainedModel, images: Pixels) -> tuple[Floats, Floats]:
     """What training computes for uint8 (N, H, W, V * C): features (N, D) and logits (N, K)."""
@@ -124,18 +133,24 @@ def torch_outputs(model: TrainedModel, images: Pixels) -> tuple[Floats, Floats]:
     return features.numpy(), logits.numpy()
 
 
+def torch_embedding(model: TrainedModel, images: Pixels) -> Floats:
+    """What training computes for uint8 (N, H, W, C): embedding (N, E)."""
+    return model.extractor.embedding(model.extractor.maps(torch.from_numpy(images))).numpy()
+
+
 def build_checked(model: TrainedModel, version: str) -> bytes:
     """Bytes of `model.onnx`.
 
     Raises:
-        ParityError: features or logits differ from torch's by more than `PARITY` of the largest value.
+        ParityError: an output differs from torch's by more than `PARITY` of the largest value.
     """
     data = graph.build(model.extractor, model.probe, *model.size, {**model.facts(), "version": version})
     run = OnnxModel(data, torch.get_num_threads())
     images = np.array(model.dataset.train.images[: 4 * GOLDEN_IMAGES])
-    expected = torch_outputs(model, images)
+    expected = (*torch_outputs(model, images), torch_embedding(model, images))
     for part in (images, images[:1]):
-        for name, got, wanted in zip(("features", "logits"), run(part), expected, strict=True):
+        got_all = (*run(part), run.embedding(part))
+        for name, got, wanted in zip(("features", "logits", "embedding"), got_all, expected, strict=True):
             wanted = wanted[: len(part)]
             error = float(np.abs(got - wanted).max() / np.abs(wanted).max())
             if not error <= PARITY:
@@ -198,7 +213,8 @@ def _write_files(
     features, logits = torch_outputs(model, images)
     (folder / "model.onnx").write_bytes(onnx_bytes)
     checkpoints.save(folder / "filters.npz", _filters(model))
-    checkpoints.save(folder / "golden.npz", {"images": images, "features": features, "logits": logits})
+    outputs = {"features": features, "logits": logits, "embedding": torch_embedding(model, images)}
+    checkpoints.save(folder / "golden.npz", {"images": images, **outputs})
     (folder / "README.md").write_text(card, encoding="utf-8")
     files = {
         path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}

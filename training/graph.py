@@ -1,4 +1,4 @@
-"""A feature extractor and a probe in, one ONNX graph out: uint8 pixels to `features` and `logits`.
+"""A feature extractor and a probe in, one ONNX graph out: uint8 pixels to `features`, `logits` and `embedding`.
 
 Written node by node instead of traced: what is folded into what is then a decision and not an accident, and the file
 is the same to the byte for the same weights.
@@ -17,7 +17,7 @@ from torch import Tensor
 from training.framing import Framing
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder
-from training.stack import FeatureExtractor
+from training.stack import FeatureExtractor, quadrants
 from training.whitening import (
     ContrastNormalisation,
     PixelScaling,
@@ -62,8 +62,8 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
         facts: what goes into `metadata_props`, as JSON, each name prefixed `sca.`.
 
     Returns:
-        The bytes of `model.onnx`: `images` uint8 (N, H, W, V * C) to `features` float32 (N, D), `logits` float32
-        (N, K).
+        The bytes of `model.onnx`: `images` uint8 (N, H, W, V * C) to float32 `features` (N, D), `logits` (N, K) and
+        `embedding` (N, E).
     """
     writer = GraphWriter()
     layers = extractor.stack()
@@ -72,9 +72,10 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     for index, layer in enumerate(layers, 1):
         x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x)
     views = extractor.framing.views
-    _features(writer, x, views, probe.weights.shape[0])
+    _flatten(writer, x, views, probe.weights.shape[0], "features")
     weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]
     writer.add("Gemm", ["features", *weights], "logits")
+    short = _embedding(writer, x, views, *extractor.shapes(height, width)[-1])
     size, classes = probe.weights.shape
     graph = helper.make_graph(
         writer.nodes,
@@ -83,6 +84,7 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
         [
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", size]),
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", short]),
         ],
         writer.constants,
     )
@@ -120,13 +122,13 @@ def _framing(writer: GraphWriter, framing: Framing, height: int, width: int, cha
     return writer.add("Round", [means], "small")
 
 
-def _features(writer: GraphWriter, maps: str, views: int, size: int) -> None:
-    """Pooled maps (N * V, M, H', W') to `features` (N, V * M * H' * W')."""
+def _flatten(writer: GraphWriter, maps: str, views: int, size: int, name: str) -> None:
+    """Maps (N * V, M, h, w) to rows (N, V * M * h * w) of this size."""
     if views == 1:
-        writer.add("Flatten", [maps], "features", axis=1)
+        writer.add("Flatten", [maps], name, axis=1)
     else:
-        together = writer.constant("views.together", np.array([-1, size], np.int64))
-        writer.add("Reshape", [maps, together], "features")
+        together = writer.constant(f"{name}.together", np.array([-1, size], np.int64))
+        writer.add("Reshape", [maps, together], name)
 
 
 def _preprocess(
@@ -212,3 +214,13 @@ def _layer(writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, i
         strides=[config.pool_stride] * 2,
         pads=[pool_pad] * 4,
     )
+
+
+def _embedding(writer: GraphWriter, pooled: str, views: int, maps: int, height: int, width: int) -> int:
+    """Average the top maps in quadrants, as `FeatureExtractor.embedding` does; returns E."""
+    kernel, stride = quadrants(height, width)
+    means = writer.add("AveragePool", [pooled], "quadrants", kernel_shape=list(kernel), strides=list(stride))
+    rows, columns = ((size - k) // s + 1 for size, k, s in zip((height, width), kernel, stride, strict=True))
+    length = views * maps * rows * columns
+    _flatten(writer, means, views, length, "embedding")
+    return length

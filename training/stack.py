@@ -47,6 +47,19 @@ class FeatureExtractor(nn.Module):
         """Features: uint8 (N, H, W, V * C) to float32 (N, D), D = V * M * H' * W'."""
         return self.maps(images).flatten(1)
 
+    @torch.no_grad()
+    def embedding(self, maps: Tensor) -> Tensor:
+        """A short vector for similarity search: each top map's mean in four quadrants.
+
+        Args:
+            maps: float32 (N, M, H', W'), from `maps`.
+
+        Returns:
+            float32 (N, 4 M), less where H' or W' is 1.
+        """
+        kernel, stride = quadrants(*maps.shape[2:])
+        return nn.functional.avg_pool2d(maps, kernel, stride).flatten(1)
+
     def shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """Each layer's output shape (M, H', W') for one view of samples of this size."""
         height, width = self.framing.size(height, width)
@@ -93,6 +106,11 @@ class FeatureExtractor(nn.Module):
         canvas[:, :, top : top + rows, left : left + columns] = patch[:, :, :rows, :columns]
         pixels: Tensor = self.preprocessing.to_pixels(canvas)
         return pixels[:, :, top : top + rows, left : left + columns]
+
+
+def quadrants(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Kernel and stride that halve a map in both directions; the halves of an odd side share its middle."""
+    return ((height + 1) // 2, (width + 1) // 2), (max(1, height // 2), max(1, width // 2))
 
 
 def _unpool_and_decode(patch: Tensor, below: SparseConvAutoencoder) -> Tensor:

@@ -14,8 +14,6 @@ from service.state import service_of
 
 router = APIRouter(tags=["operation"])
 _EXAMPLE = {"status": "ok", "checks": [{"name": "model:cifar10-shallow", "ok": True, "age_s": 12.5, "detail": "…"}]}
-_STUCK_S = 60.0
-"""A single run that takes longer than this (or than the request deadline) counts as stuck."""
 
 
 @router.get(
@@ -26,10 +24,9 @@ _STUCK_S = 60.0
 async def live(request: Request) -> Response:
     """Tells whether the process still works; load, loading and draining do not turn it red."""
     service = service_of(request)
-    longest_s = max(_STUCK_S, service.settings.request_timeout_s)
     checks = [_check("event-loop", True, 0.0, "answering")]
     for model in service.registry.models.values():
-        alive = model.alive(longest_s)
+        alive = model.alive(service.longest_run_s)
         checks.append(_check(f"batcher:{model.name}", alive, 0.0, "working" if alive else "dead or stuck"))
     return _answer(checks)
 

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from numpy.typing import NDArray
 
 from service.errors import Malformed
-from service.flow import Answered, Ask, answer
-from service.intake import header
+from service.flow import Answered, Ask, Order, answer
+from service.intake import header, parse
 from service.openapi import IMAGES_BODY, PREDICT_ANSWER, answers
 from service.problems import listed
+from service.registry import Model
 from service.render import JSON, pick_format
 from service.routes.parameters import ModelName, ModelVersion, OnError
 from service.state import service_of
@@ -37,10 +38,17 @@ async def predict(
 ) -> Response:
     """Computes the most probable classes of each image."""
     pick_format(form, header(request.scope, b"accept"), (JSON,))
-    classes = len(service_of(request).registry.get(model, version).bundle.manifest.labels)
+    service = service_of(request)
+    classes = len(service.registry.get(model, version).bundle.manifest.labels)
     if top_k > classes:
         raise Malformed(f"top_k is {top_k}, but the model has {classes} classes.", limit=classes, actual=top_k)
-    return await answer(request, Ask(model, version, on_error == "skip", _WANTS), JSON.name, partial(_write, top_k))
+    content_type = header(request.scope, b"content-type")
+
+    def read(model: Model, body: bytes) -> Order:
+        upload = parse(content_type, body, model.bundle.shape, service.limits)
+        return Order(upload, _WANTS, JSON.name, partial(_write, top_k))
+
+    return await answer(request, Ask(model, version, on_error == "skip"), read)
 
 
 def _write(top_k: int, answered: Answered) -> Response:

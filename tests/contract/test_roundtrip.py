@@ -92,8 +92,9 @@ def assert_close(got: Floats, wanted: Floats) -> None:
     assert float(np.abs(got - wanted).max()) <= TOLERANCE * float(np.abs(wanted).max())
 
 
-def features_of(served: Served, images: npt.NDArray[np.uint8]) -> Floats:
-    answer = served.client.post("/features", files=upload(images), headers={"Accept": "application/x-npy"})
+def features_of(served: Served, images: npt.NDArray[np.uint8], output: str = "features") -> Floats:
+    headers = {"Accept": "application/x-npy"}
+    answer = served.client.post("/features", params={"output": output}, files=upload(images), headers=headers)
     assert answer.status_code == 200, answer.text
     rows: Floats = np.load(io.BytesIO(answer.content), allow_pickle=False)
     return rows
@@ -101,6 +102,14 @@ def features_of(served: Served, images: npt.NDArray[np.uint8]) -> Floats:
 
 def test_features_by_http_are_torchs(served: Served) -> None:
     assert_close(features_of(served, served.images), served.features)
+
+
+def test_the_embedding_by_http_is_the_mean_of_the_features_in_quadrants(served: Served) -> None:
+    layers = served.client.get(f"/models/{served.name}").json()["manifest"]["layers"]
+    maps = served.features.reshape(-1, *layers[-1]["output_shape"])
+    rows, columns = ((slice(0, (side + 1) // 2), slice(side // 2, side)) for side in maps.shape[2:])
+    means = [maps[:, :, top, left].mean((2, 3)) for top in rows for left in columns]
+    assert_close(features_of(served, served.images, "embedding"), np.stack(means, axis=2).reshape(len(maps), -1))
 
 
 def test_one_image_alone_has_the_features_it_has_in_a_batch(served: Served) -> None:

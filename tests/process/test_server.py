@@ -89,6 +89,16 @@ def test_a_client_that_sends_it_anyway_still_reads_the_answer(shared: Running) -
             assert reply.status_code == 413
 
 
+def test_what_is_sent_after_a_refusal_are_no_headers(shared: Running) -> None:
+    with shared.connect() as connection:
+        connection.sendall(HEAD + b"Content-Length: 250000\r\n\r\n")
+        assert one_answer(connection)[0] == 413
+        for _ in range(10):
+            connection.sendall(bytes(25_000))
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert one_answer(connection)[0] == 200
+
+
 def test_a_client_that_waits_for_a_go_ahead_is_refused_without_one(shared: Running) -> None:
     with shared.connect() as connection:
         connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 200001\r\n\r\n")

@@ -160,14 +160,16 @@ def test_outcomes_are_counted(new_client: NewClient) -> None:
 @pytest.mark.parametrize(
     ("query", "accept", "status"),
     [
-        ("format=arrow", "*/*", 406),
+        ("format=parquet", "*/*", 406),
         ("", "text/html", 406),
         ("", "application/json;q=0", 406),
         ("encoding=hex", "*/*", 400),
         ("encoding=base64&format=npy", "*/*", 400),
-        ("dtype=float16", "*/*", 400),
+        ("dtype=float64", "*/*", 400),
         ("output=embedding", "*/*", 400),
         ("on_error=ignore", "*/*", 400),
+        ("encoding=base64&format=arrow", "*/*", 400),
+        ("output=embedding&model=none", "*/*", 404),
         ("model=none", "*/*", 404),
         ("model=../../etc", "*/*", 404),
         ("version=9", "*/*", 404),

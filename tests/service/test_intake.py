@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -172,6 +173,20 @@ def test_too_many_images(new_client: NewClient, way: str) -> None:
         assert answer.status_code == status
     assert (answer.json()["limit"], answer.json()["actual"]) == (3, 4)
     assert metric(client, "sca_rejected_total", reason="images") == 1
+
+
+@pytest.mark.parametrize("value", [b"[]", b"1.5", b'"ab"', b"{}"])
+@pytest.mark.parametrize("path", ["/features", "/v2/models/cifar10-shallow/infer", "/v2/repository/index"])
+def test_json_that_would_fill_the_memory_is_refused_unparsed(client: TestClient, path: str, value: bytes) -> None:
+    body = b'{"images": [' + value + (b"," + value) * 1_500_000 + b"]}"
+    tracemalloc.start()
+    try:
+        answer = client.post(path, content=body, headers=JSON)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 413 and "values" in answer.text
+    assert peak < 4 * len(body), "parsed, it takes five times its bytes or more"
 
 
 def test_a_thousand_parts_are_refused(client: TestClient) -> None:

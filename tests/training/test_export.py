@@ -52,7 +52,7 @@ def test_the_manifest_lists_every_file_as_it_is(model: TrainedModel, tmp_path: P
         "alpha_background": "white",
         "resize": None,
     }
-    assert manifest["feature_dim"] == 12 * 6 * 5
+    assert manifest["feature_dim"] == 12 * 6 * 5 and manifest["embedding_dim"] == 12 * 4
     assert manifest["layers"][0]["output_shape"] == [12, 6, 5]
     assert {name: manifest[name] for name in REPORT} == REPORT
 
@@ -77,10 +77,10 @@ def test_the_manifest_of_pairs_says_how_they_are_framed(tmp_path: Path) -> None:
 def test_golden_images_are_training_images_with_their_outputs(model: TrainedModel, tmp_path: Path) -> None:
     bundle = write(model, tmp_path)
     with np.load(bundle / "golden.npz", allow_pickle=False) as golden:
-        images, features, logits = golden["images"], golden["features"], golden["logits"]
+        images, *outputs = (golden[name] for name in ("images", "features", "logits", "embedding"))
     np.testing.assert_array_equal(images, model.dataset.train.images[:16])
-    got = OnnxModel((bundle / "model.onnx").read_bytes(), 1)(images)
-    for one, other in zip(got, (features, logits), strict=True):
+    run = OnnxModel((bundle / "model.onnx").read_bytes(), 1)
+    for one, other in zip((*run(images), run.embedding(images)), outputs, strict=True):
         assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
 
 

@@ -114,20 +114,55 @@ def test_inputs_and_outputs_are_the_bundle_contracts() -> None:
     assert shapes(proto.graph.output) == {
         "features": (onnx.TensorProto.FLOAT, ["N", 12 * 6 * 5]),
         "logits": (onnx.TensorProto.FLOAT, ["N", 4]),
+        "embedding": (onnx.TensorProto.FLOAT, ["N", 12 * 4]),
     }
     stereo = onnx.load_from_string(build(untrained.model(config("zca", window=Window(12, 2)), drawn_pairs(20, 18))))
     assert shapes(stereo.graph.input) == {"images": (onnx.TensorProto.UINT8, ["N", 20, 18, 2])}
     assert shapes(stereo.graph.output)["features"] == (onnx.TensorProto.FLOAT, ["N", 2 * 12 * 3 * 3])
 
 
+@pytest.mark.parametrize("size", [(12, 10), (13, 11), (5, 3), (4, 1)])
+def test_the_embedding_is_the_mean_of_each_map_in_quadrants(size: tuple[int, int]) -> None:
+    model = untrained.model(config("none"), dataset(*size, 1, train=60, test=1))
+    images = photos(3, *size, 1, seed=2).images
+    maps, height, width = model.extractor.shapes(*size)[-1]
+    rows = OnnxModel(build(model), 1)(images)[0].reshape(3, maps, height, width)
+    halves = [(slice(0, (side + 1) // 2), slice(side // 2, side))[: 2 if side > 1 else 1] for side in (height, width)]
+    means = [rows[:, :, top, left].mean((2, 3)) for top in halves[0] for left in halves[1]]
+    expected = np.stack(means, axis=2).reshape(3, -1)
+    assert_close(OnnxModel(build(model), 1).embedding(images), expected)
+
+
+def test_the_embedding_leaves_the_other_outputs_alone() -> None:
+    model = untrained.model(config("separable"), dataset(12, 10, 3, train=60, test=1))
+    proto = onnx.load_from_string(build(model))
+    images = photos(5, 12, 10, 3, seed=2).images
+    expected = OnnxModel(proto.SerializeToString(), 1)(images)
+    del proto.graph.output[2], proto.graph.node[-2:]
+    assert [proto.graph.node[-1].output[0], len(proto.graph.output)] == ["logits", 2]
+    for got, wanted in zip(OnnxModel(proto.SerializeToString(), 1)(images), expected, strict=True):
+        np.testing.assert_array_equal(got.view(np.uint32), wanted.view(np.uint32))
+
+
 def test_the_file_alone_says_what_a_client_needs() -> None:
     model = untrained.model(config("none"), dataset(12, 12, 1, train=60, test=1))
     proto = onnx.load_from_string(graph.build(model.extractor, model.probe, 12, 12, {**model.facts(), "version": "7"}))
     props = {prop.key: json.loads(prop.value) for prop in proto.metadata_props}
-    names = ("schema_version", "name", "version", "dataset", "input", "labels", "feature_dim", "layers")
+    names = (
+        "schema_version",
+        "name",
+        "version",
+        "dataset",
+        "input",
+        "labels",
+        "feature_dim",
+        "embedding_dim",
+        "layers",
+    )
     assert props.keys() == {f"sca.{name}" for name in names}
     assert props["sca.version"] == "7" and props["sca.labels"] == ["north", "east", "south", "west"]
     assert props["sca.input"]["color_mode"] == "L" and props["sca.feature_dim"] == 12 * 6 * 6
+    assert props["sca.embedding_dim"] == 12 * 4
 
 
 def test_the_zca_matrix_is_stored_in_half_the_bytes() -> None:

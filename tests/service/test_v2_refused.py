@@ -1,0 +1,284 @@
+"""Broken v2 requests are refused in the protocol's form, with the status that the other routes have for it."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import NewClient, TestClient, metric, service_of
+from tests.pictures import png
+from tests.service.inference import BATCH, FILES, INFER, LENGTH, MODEL, PIXELS, binary, elements, post
+from tests.service.test_flow import Held
+
+DATA = BATCH.tobytes()
+FLAT = BATCH.ravel().tolist()
+GOOD = {"inputs": [PIXELS | {"data": FLAT}]}
+BYTES: dict[str, Any] = {"name": "files", "datatype": "BYTES", "shape": [5]}
+ELEMENTS = elements(FILES)
+HUGE = 2**63
+SHAPES: tuple[Any, ...] = (
+    None,
+    5,
+    "5",
+    [],
+    [5],
+    [5, 12, 12],
+    [5, 432],
+    [5, 3, 12, 12],
+    [5, 12, 12, 3, 1],
+    [4, 12, 12, 3],
+    [6, 12, 12, 3],
+    [0, 12, 12, 3],
+    [-5, 12, 12, 3],
+    [5, -12, -12, 3],
+    [5.0, 12, 12, 3],
+    ["5", 12, 12, 3],
+    [True, 12, 12, 3],
+    [None, 12, 12, 3],
+    [[5], 12, 12, 3],
+    [5, HUGE, 2, 3],
+    [5, 10**40, 2, 3],
+)
+NOT_PIXELS: tuple[Any, ...] = (
+    None,
+    [],
+    {},
+    "AAAA",
+    1,
+    FLAT[:-1],
+    [*FLAT, 0],
+    [*FLAT[:-1], 256],
+    [*FLAT[:-1], -1],
+    [*FLAT[:-1], HUGE],
+    [*FLAT[:-1], 1.0],
+    [*FLAT[:-1], True],
+    [*FLAT[:-1], None],
+    [*FLAT[:-1], "1"],
+    [*FLAT[:-1], [1]],
+    [FLAT],
+    BATCH.reshape(5, -1).tolist(),
+    BATCH.tolist()[:4],
+    [*BATCH.tolist()[:4], [1]],
+    [*BATCH.tolist()[:4], 1],
+    [[[[1]]]],
+    [[[[[1]]]]],
+)
+
+
+def refused(answer: Any, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert list(body) == ["error"] and body["error"]
+    assert "x-request-id" in answer.headers
+    return str(body["error"])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b'{"inputs":' * 3000 + b"1" + b"}" * 3000,
+        {},
+        {"inputs": None},
+        {"inputs": []},
+        {"inputs": {}},
+        {"inputs": [None]},
+        {"inputs": [[]]},
+        {"inputs": [{}]},
+        GOOD | {"id": 42},
+        GOOD | {"id": ["x"]},
+        GOOD | {"parameters": []},
+        GOOD | {"parameters": {"binary_data_output": "yes"}},
+        GOOD | {"outputs": {}},
+        GOOD | {"outputs": "features"},
+        GOOD | {"outputs": ["features"]},
+        GOOD | {"outputs": [{}]},
+        GOOD | {"outputs": [{"name": "nope"}]},
+        GOOD | {"outputs": [{"name": 1}]},
+        GOOD | {"outputs": [{"name": "images"}]},
+        GOOD | {"outputs": [{"name": "features"}, {"name": "features"}]},
+        GOOD | {"outputs": [{"name": "features", "parameters": 1}]},
+        GOOD | {"outputs": [{"name": "features", "parameters": {"binary_data": 1}}]},
+        GOOD | {"outputs": [{"name": "logits", "parameters": {"classification": -1}}]},
+        GOOD | {"outputs": [{"name": "logits", "parameters": {"classification": True}}]},
+        GOOD | {"outputs": [{"name": "features", "parameters": {"classification": 1}}]},
+        GOOD | {"outputs": [{"name": "features", "parameters": {"shared_memory_region": "x"}}]},
+        {"inputs": GOOD["inputs"] * 2},
+        {"inputs": [PIXELS | {"data": FLAT, "name": "nope"}]},
+        {"inputs": [PIXELS | {"data": FLAT, "name": None}]},
+        {"inputs": [PIXELS | {"data": FLAT, "name": ["images"]}]},
+        {"inputs": [PIXELS | {"data": FLAT, "name": "files"}]},
+        *(
+            {"inputs": [PIXELS | {"data": FLAT, "datatype": datatype}]}
+            for datatype in ("FP32", "uint8", "INT8", 8, None)
+        ),
+        *({"inputs": [PIXELS | {"data": FLAT, "shape": shape}]} for shape in SHAPES),
+        *({"inputs": [PIXELS | {"data": data}]} for data in NOT_PIXELS),
+        {"inputs": [PIXELS | {"data": FLAT, "parameters": 1}]},
+        {"inputs": [PIXELS | {"data": FLAT, "parameters": {"binary_data_size": len(DATA)}}]},
+        {"inputs": [PIXELS | {"parameters": {"binary_data_size": len(DATA)}}]},
+        {"inputs": [PIXELS | {"parameters": {"shared_memory_region": "x", "shared_memory_byte_size": 2160}}]},
+        {"inputs": [BYTES | {"data": ["aGk="]}]},
+        {"inputs": [BYTES | {"data": [["aGk="] * 5]}]},
+        {"inputs": [BYTES | {"data": ["aGk="] * 4 + ["%"]}]},
+        {"inputs": [BYTES | {"data": ["aGk="] * 4 + [None]}]},
+        {"inputs": [BYTES | {"data": ["aGk="] * 4 + ["http://127.0.0.1/x.png"]}]},
+        {"inputs": [BYTES | {"data": ["aGk="] * 5, "shape": [5, 2]}]},
+        {"inputs": [BYTES | {"data": ["aGk="] * 5, "shape": [1, 5]}]},
+        {"inputs": [BYTES | {"data": [], "shape": [0]}]},
+        {"inputs": [BYTES | {"data": ["aGk="], "shape": []}]},
+    ],
+)
+def test_broken_json_is_400(client: TestClient, document: Any) -> None:
+    refused(post(client, document), 400)
+
+
+@pytest.mark.parametrize(
+    ("document", "data"),
+    [
+        (GOOD, b"x"),
+        (binary(PIXELS, DATA), DATA[:-1]),
+        (binary(PIXELS, DATA), DATA + b"x"),
+        (binary(PIXELS, DATA[:-1]), DATA[:-1]),
+        (binary(PIXELS | {"shape": [4, 12, 12, 3]}, DATA), DATA),
+        (binary(PIXELS, DATA), b""),
+        (binary(PIXELS | {"data": FLAT}, DATA), DATA),
+        *(
+            ({"inputs": [PIXELS | {"parameters": {"binary_data_size": size}}]}, DATA)
+            for size in (-1, 0, HUGE, 2160.0, "2160", True, [2160])
+        ),
+        ({"inputs": [PIXELS]}, DATA),
+        (binary(BYTES, ELEMENTS[:-1]), ELEMENTS[:-1]),
+        (binary(BYTES, ELEMENTS + b"x"), ELEMENTS + b"x"),
+        (binary(BYTES | {"shape": [4]}, ELEMENTS), ELEMENTS),
+        (binary(BYTES | {"shape": [6]}, ELEMENTS), ELEMENTS),
+        (binary(BYTES | {"shape": [1]}, b"\xff\xff\xff\xff"), b"\xff\xff\xff\xff"),
+        (binary(BYTES | {"shape": [1]}, b"\x01\x00"), b"\x01\x00"),
+        (binary(BYTES | {"shape": [2]}, struct.pack("<II", 4, 9)), struct.pack("<II", 4, 9)),
+        (binary(BYTES | {"shape": [0]}, b""), b""),
+    ],
+)
+def test_binary_data_that_do_not_add_up_are_400(client: TestClient, document: Any, data: bytes) -> None:
+    refused(post(client, document, data), 400)
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "1.5", "x", "0x10", "99999999", "9" * 400, "\xb2"])
+def test_a_header_length_that_lies_is_400(client: TestClient, length: str) -> None:
+    headers = {LENGTH: length.encode("latin-1")}
+    assert "Inference-Header-Content-Length" in refused(
+        client.post(INFER, content=json.dumps(GOOD), headers=headers),
+        400,
+    )
+    refused(client.post(INFER, content=b"", headers={LENGTH: "0"}), 400)
+    refused(client.post(INFER, content=json.dumps(GOOD), headers={LENGTH: "7"}), 400)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/models/none/infer",
+        "/v2/models/../infer",
+        f"/v2/models/{MODEL}/versions/9/infer",
+        f"/v2/models/{MODEL}/versions/x/infer",
+        f"/v2/models/{MODEL}/predict",
+    ],
+)
+def test_unknown_models_versions_and_routes_are_404(client: TestClient, path: str) -> None:
+    refused(post(client, GOOD, path=path), 404)
+
+
+@pytest.mark.parametrize("path", ["none", "none/ready", "none/config", "none/stats", f"{MODEL}/versions/9/ready"])
+def test_what_is_not_there_has_no_description(client: TestClient, path: str) -> None:
+    refused(client.get(f"/v2/models/{path}"), 404)
+
+
+def test_other_methods_are_405(client: TestClient) -> None:
+    answer = client.get(INFER)
+    refused(answer, 405)
+    assert answer.headers["allow"] == "POST"
+    refused(client.post("/v2"), 405)
+
+
+@pytest.mark.parametrize(("file", "status"), [(b"%PDF-1.7", 415), (b"", 415), (FILES[0][:-9], 422)])
+def test_bad_images_are_named(client: TestClient, file: bytes, status: int) -> None:
+    data = elements([FILES[0], file])
+    error = refused(post(client, binary(BYTES | {"shape": [2]}, data), data), status)
+    assert error.startswith("Image 1: ")
+    texts = [base64.b64encode(one).decode() for one in (FILES[0], file)]
+    assert refused(post(client, {"inputs": [BYTES | {"shape": [2], "data": texts}]}), status) == error
+
+
+def test_pixels_are_no_file(client: TestClient) -> None:
+    pixels = np.full((12, 12, 3), 7, np.uint8).tobytes()
+    refused(client.post(INFER, content=pixels, headers={LENGTH: "0"}), 415)
+
+
+def test_compressed_requests_are_415(client: TestClient) -> None:
+    refused(client.post(INFER, content=b"x", headers={"Content-Encoding": "gzip"}), 415)
+
+
+def test_limits_are_those_of_the_other_routes(new_client: NewClient) -> None:
+    client = new_client(max_images=3, max_body_bytes=4000, max_image_pixels=144)
+    four = BATCH[:4].tobytes()
+    refused(post(client, binary(PIXELS | {"shape": [4, 12, 12, 3]}, four), four), 413)
+    refused(post(client, binary(PIXELS | {"shape": [HUGE, 12, 12, 3]}, four), four), 413)
+    refused(post(client, {"inputs": [BYTES | {"shape": [4], "data": ["aGk="] * 4}]}), 413)
+    refused(post(client, {"inputs": [BYTES | {"shape": [HUGE], "data": ["aGk="]}]}), 413)
+    refused(client.post(INFER, content=bytes(4001)), 413)
+    refused(client.post("/v2/repository/index", content=bytes(4001)), 413)
+    large = png(size=13)
+    assert "pixels" in refused(client.post(INFER, content=large, headers={LENGTH: "0"}), 413)
+    assert client.post(INFER, content=FILES[0], headers={LENGTH: "0"}).status_code == 200
+    for reason, count in (("images", 4), ("body", 2), ("pixels", 1)):
+        assert metric(client, "sca_rejected_total", reason=reason) == count
+
+
+def test_the_queue_the_key_and_draining_refuse_here_too(new_client: NewClient) -> None:
+    client = new_client(queue_images=4, api_keys="k")
+    key = {"X-API-Key": "k", LENGTH: "0"}
+    unauthorized = client.post(INFER, content=FILES[0], headers={LENGTH: "0"})
+    refused(unauthorized, 401)
+    assert unauthorized.headers["www-authenticate"].startswith("Bearer")
+    data = json.dumps(binary(PIXELS, DATA)).encode()
+    full = client.post(INFER, content=data + DATA, headers=key | {LENGTH: str(len(data))})
+    refused(full, 429)
+    assert full.headers["retry-after"]
+    for path in ("", f"/models/{MODEL}", f"/models/{MODEL}/config", "/models/stats"):
+        refused(client.get(f"/v2{path}"), 401)
+    refused(client.post("/v2/repository/index"), 401)
+    service_of(client).drain()
+    refused(client.post(INFER, content=FILES[0], headers=key), 503)
+
+
+def test_the_deadline_is_504_and_a_bug_is_500_without_its_cause(
+    new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = new_client(request_timeout_s=0.3)
+    held = Held(client)
+    refused(client.post(INFER, content=FILES[0], headers={LENGTH: "0"}), 504)
+    held.open.set()
+
+    def fail(*_: object) -> None:
+        raise MemoryError("secret cause")
+
+    monkeypatch.setattr("service.flow.decode", fail)
+    assert "secret" not in refused(client.post(INFER, content=FILES[0], headers={LENGTH: "0"}), 500)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}', b"\xff"])
+def test_a_broken_index_request_is_400(client: TestClient, body: bytes) -> None:
+    refused(client.post("/v2/repository/index", content=body), 400)
+
+
+def test_problems_stay_problems_beside_it(client: TestClient) -> None:
+    for path in ("/v2x", "/v20/models", "/V2"):
+        assert client.get(path).headers["content-type"] == "application/problem+json"
