@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from training.config import LayerConfig
 from training.framing import Framing
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder
@@ -69,8 +71,12 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     layers = extractor.stack()
     pixels = _framing(writer, extractor.framing, height, width, layers[0].channels)
     x, first_filters = _preprocess(writer, extractor.preprocessing, layers[0], pixels)
+    sizes = [
+        extractor.framing.size(height, width),
+        *((rows, columns) for _, rows, columns in extractor.shapes(height, width)),
+    ]
     for index, layer in enumerate(layers, 1):
-        x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x)
+        x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x, sizes[index - 1])
     views = extractor.framing.views
     _flatten(writer, x, views, probe.weights.shape[0], "features")
     weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]
@@ -136,75 +142,91 @@ def _preprocess(
 ) -> tuple[str, Tensor]:
     """Write the preprocessing; returns its output and the first layer's filters, which may take part of it on."""
     if isinstance(preprocessing, PixelScaling):
-        planes = writer.add("Transpose", [pixels], "planes", perm=[0, 3, 1, 2])
-        scale = writer.constant("scale", np.array(1 / 255, np.float32))
-        return writer.add("Mul", [planes, scale], "input"), first.encoder
+        # the scale goes into the filters, where it costs nothing
+        return writer.add("Transpose", [pixels], "input", perm=[0, 3, 1, 2]), first.encoder.detach() / 255
     normal = _contrast(writer, pixels, preprocessing.epsilon)
     if isinstance(preprocessing, SeparableWhitening):
         return _separable(writer, normal, preprocessing, first)
     if isinstance(preprocessing, ContrastNormalisation):
-        return _without_mean(writer, normal, preprocessing), first.encoder
+        return _centred(writer, normal, preprocessing), first.encoder
     if isinstance(preprocessing, ZcaWhitening):
         return _zca(writer, normal, preprocessing), first.encoder
     raise TypeError(f"no graph for {type(preprocessing).__name__}")
 
 
 def _contrast(writer: GraphWriter, pixels: str, epsilon: float) -> str:
-    """Global contrast normalisation, still (N, H, W, C)."""
-    axes = writer.constant("all_of_an_image", np.array([1, 2, 3], np.int64))
-    mean = writer.add("ReduceMean", [pixels, axes], "image_mean")
-    centred = writer.add("Sub", [pixels, mean], "centred")
-    square = writer.add("Mul", [centred, centred], "squared")
-    variance = writer.add("ReduceMean", [square, axes], "image_variance")
-    padded = writer.add(
-        "Add", [variance, writer.constant("contrast_epsilon", np.array(epsilon, np.float32))], "padded_variance"
-    )
-    return writer.add("Div", [centred, writer.add("Sqrt", [padded], "image_deviation")], "contrast")
+    """Global contrast normalisation, (N, 1, H * W * C): one node, where its definition takes eight."""
+    row = writer.add("Reshape", [pixels, writer.constant("one_row", np.array([0, 1, -1], np.int64))], "row")
+    gain, shift = (writer.constant(f"contrast.{k}", np.full(1, v, np.float32)) for k, v in (("gain", 1), ("shift", 0)))
+    return writer.add("InstanceNormalization", [row, gain, shift], "contrast", epsilon=epsilon)
 
 
 def _separable(
     writer: GraphWriter, normal: str, whitening: SeparableWhitening, first: SparseConvAutoencoder
 ) -> tuple[str, Tensor]:
-    """Rotate, scale, rotate back; the way back through the colours goes into the first layer's filters."""
-    colored = writer.add("MatMul", [normal, writer.constant("whitening.colors", whitening.colors)], "colored")
-    planes = writer.add("Transpose", [colored], "planes", perm=[0, 3, 1, 2])
-    columns = writer.add("MatMul", [planes, writer.constant("whitening.columns", whitening.columns)], "by_columns")
-    rotated = writer.add("MatMul", [writer.constant("whitening.rows_t", whitening.rows.T), columns], "rotated")
-    scaled = writer.add("Mul", [rotated, writer.constant("whitening.gains", whitening.gains)], "scaled")
-    offset = whitening.rotate(whitening.mean[None])[0] * whitening.gains
+    """Rotate, scale, rotate back; the way back through the colours goes into the first layer's filters.
+
+    Rows of pixels stay (N, H, W * C) all the way: products from the right act on columns and colours at once, products
+    from the left on rows, and nothing is transposed in between.
+    """
+    channels, height, width = whitening.mean.shape
+    size = writer.constant("rows_of_an_image", np.array([0, height, width * channels], np.int64))
+    rows = writer.add("Reshape", [normal, size], "pixel_rows")
+    across = torch.kron(whitening.columns, whitening.colors)
+    turned = writer.add("MatMul", [rows, writer.constant("whitening.across", across)], "turned")
+    rotated = writer.add("MatMul", [writer.constant("whitening.rows_t", whitening.rows.T), turned], "rotated")
+    scaled = writer.add("Mul", [rotated, writer.constant("whitening.gains", _in_rows(whitening.gains))], "scaled")
+    offset = _in_rows(whitening.rotate(whitening.mean[None])[0] * whitening.gains)
     shifted = writer.add("Sub", [scaled, writer.constant("whitening.offset", offset)], "shifted")
-    back = writer.add("MatMul", [shifted, writer.constant("whitening.columns_t", whitening.columns.T)], "back")
-    out = writer.add("MatMul", [writer.constant("whitening.rows", whitening.rows), back], "input")
+    back = writer.add("MatMul", [writer.constant("whitening.rows", whitening.rows), shifted], "back")
+    columns = torch.kron(whitening.columns.T.contiguous(), torch.eye(channels))
+    white = writer.add("MatMul", [back, writer.constant("whitening.columns_t", columns)], "white_rows")
+    size = writer.constant("size_of_an_image", np.array([0, height, width, channels], np.int64))
+    white = writer.add("Reshape", [white, size], "white")
     folded = first.encoder.detach().permute(0, 2, 3, 1) @ whitening.colors
-    return out, folded.permute(0, 3, 1, 2)
+    return writer.add("Transpose", [white], "input", perm=[0, 3, 1, 2]), folded.permute(0, 3, 1, 2)
 
 
-def _without_mean(writer: GraphWriter, normal: str, whitening: Whitening) -> str:
+def _in_rows(planes: Tensor) -> Tensor:
+    """Planes (C, H, W) as rows (H, W * C)."""
+    return planes.permute(1, 2, 0).flatten(1)
+
+
+def _centred(writer: GraphWriter, normal: str, whitening: Whitening) -> str:
     """Planes (N, C, H, W) less the training mean."""
-    planes = writer.add("Transpose", [normal], "planes", perm=[0, 3, 1, 2])
-    return writer.add("Sub", [planes, writer.constant("whitening.mean", whitening.mean)], "without_mean")
+    channels, height, width = whitening.mean.shape
+    size = writer.constant("size_of_an_image", np.array([0, height, width, channels], np.int64))
+    image = writer.add("Reshape", [normal, size], "contrast_image")
+    mean = writer.constant("whitening.mean", whitening.mean.permute(1, 2, 0))
+    return writer.add("Transpose", [writer.add("Sub", [image, mean], "without_mean")], "input", perm=[0, 3, 1, 2])
 
 
 def _zca(writer: GraphWriter, normal: str, whitening: ZcaWhitening) -> str:
     """One matrix for the whole image, kept as float16 and widened when the model is loaded."""
     channels, height, width = whitening.mean.shape
-    flat = writer.add("Flatten", [_without_mean(writer, normal, whitening)], "flat", axis=1)
-    half = writer.constant("whitening.matrix_half", whitening.matrix.half())
-    matrix = writer.add("Cast", [half], "whitening.matrix", to=TensorProto.FLOAT)
-    white = writer.add("MatMul", [flat, matrix], "white")
+    flat = writer.add("Reshape", [normal, writer.constant("flat_size", np.array([0, -1], np.int64))], "flat")
+    # pixels come in (H, W, C), planes go out; the training mean comes off afterwards, as what the matrix makes of it
+    matrix = whitening.matrix.view(channels, height, width, -1).permute(1, 2, 0, 3).flatten(0, 2)
+    half = writer.constant("whitening.matrix_half", matrix.half())
+    matrix_name = writer.add("Cast", [half], "whitening.matrix", to=TensorProto.FLOAT)
+    offset = -(whitening.mean.flatten().double() @ whitening.matrix.double()).float()
+    white = writer.add("Gemm", [flat, matrix_name, writer.constant("whitening.offset", offset)], "white")
     shape = writer.constant("planes_shape", np.array([-1, channels, height, width], np.int64))
     return writer.add("Reshape", [white, shape], "input")
 
 
-def _layer(writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, index: int, x: str) -> str:
-    """Convolution, rectifier, pooling; runtimes fuse the first two."""
+def _layer(
+    writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, index: int, x: str, size: tuple[int, int]
+) -> str:
+    """Convolution, rectifier, pooling of an input of H x W positions; runtimes fuse the first two."""
     name, config = f"layer{index}", layer.config
     weights = [
         writer.constant(f"{name}.encoder", filters),
         writer.constant(f"{name}.encoder_bias", layer.encoder_bias),
     ]
-    pad, pool_pad = config.kernel // 2, config.pool_width // 2
-    maps = writer.add("Conv", [x, *weights], f"{name}.maps", kernel_shape=[config.kernel] * 2, pads=[pad] * 4)
+    begin, pool_begin = [config.kernel // 2] * 2, [config.pool_width // 2] * 2
+    end, pool_end = ([ends[i] for ends in (_ends(side, config) for side in size)] for i in (0, 1))
+    maps = writer.add("Conv", [x, *weights], f"{name}.maps", kernel_shape=[config.kernel] * 2, pads=begin + end)
     active = writer.add("Relu", [maps], f"{name}.active")
     return writer.add(
         "MaxPool",
@@ -212,8 +234,20 @@ def _layer(writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, i
         f"{name}.pooled",
         kernel_shape=[config.pool_width] * 2,
         strides=[config.pool_stride] * 2,
-        pads=[pool_pad] * 4,
+        pads=pool_begin + pool_end,
     )
+
+
+def _ends(side: int, config: LayerConfig) -> tuple[int, int]:
+    """Padding after the last position of a side, for convolution and pooling: none for what no window reaches.
+
+    Of the paper's 32 positions, windows of 5 at every fourth reach 31: a sixteenth of the maps is not computed at all.
+    """
+    pad, pool_pad = config.kernel // 2, config.pool_width // 2
+    windows = (side + 2 * pool_pad - config.pool_width) // config.pool_stride + 1
+    reached = (windows - 1) * config.pool_stride + config.pool_width - pool_pad
+    kept = max(min(side, reached), side - pad)
+    return pad - (side - kept), max(0, reached - kept)
 
 
 def _embedding(writer: GraphWriter, pooled: str, views: int, maps: int, height: int, width: int) -> int:
