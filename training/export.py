@@ -1,10 +1,6 @@
 """A trained network in, a bundle out: parity-checked before anything is written, and written whole or not at all."""
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import torch
 
 from training import checkpoints, graph
+from training.bundlefolder import replacing, write_manifest
 from training.config import RunConfig
 from training.datasets import Dataset
 from training.probe import Probe
@@ -124,6 +121,11 @@ class OnnxModel:
         """Embedding (N, E) of uint8 (N, H, W, C)."""
         return np.asarray(self._session.run(["embedding"], {"images": images})[0])
 
+    def outputs(self, images: Pixels) -> dict[str, Floats]:
+        """Every output, by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, {"images": images}), strict=True))
+
 
 def torch_outputs(model: TrainedModel, images: Pixels) -> tuple[Floats, Floats]:
     """What training computes for uint8 (N, H, W, V * C): features (N, D) and logits (N, K)."""
@@ -176,7 +178,13 @@ def next_version(models_dir: Path, name: str) -> str:
 
 
 def write_bundle(
-    model: TrainedModel, onnx_bytes: bytes, version: str, models_dir: Path, card: str, report: Mapping[str, Any]
+    model: TrainedModel,
+    onnx_bytes: bytes,
+    version: str,
+    models_dir: Path,
+    card: str,
+    report: Mapping[str, Any],
+    extend: Callable[[Path], object] = lambda folder: None,
 ) -> Path:
     """Write `models_dir/<name>/<version>/`, all files or none.
 
@@ -187,22 +195,15 @@ def write_bundle(
         models_dir: the folder of all bundles.
         card: text of the model card.
         report: the rest of the manifest: `accuracy`, `data_license`, `training`.
+        extend: adds to the bundle's folder before anybody sees it.
 
     Returns:
         The bundle's folder.
     """
     target = models_dir / model.config.name / version
-    partial = target.with_name(f".{version}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        _write_files(partial, model, onnx_bytes, version, card, report)
-        if target.exists():
-            target.rename(target.with_name(f".{version}.old.{os.getpid()}"))
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for left in target.parent.glob(f".{version}.*"):  # the old bundle, and halves that a killed run has left
-        shutil.rmtree(left, ignore_errors=True)
+    with replacing(target) as folder:
+        _write_files(folder, model, onnx_bytes, version, card, report)
+        extend(folder)
     return target
 
 
@@ -216,9 +217,4 @@ def _write_files(
     outputs = {"features": features, "logits": logits, "embedding": torch_embedding(model, images)}
     checkpoints.save(folder / "golden.npz", {"images": images, **outputs})
     (folder / "README.md").write_text(card, encoding="utf-8")
-    files = {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
-        for path in sorted(folder.iterdir())
-    }
-    manifest = {**model.facts(), "version": version, **report, "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_manifest(folder, {**model.facts(), "version": version, **report})

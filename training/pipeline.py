@@ -15,6 +15,7 @@ from training.config import RunConfig
 from training.datasets import Dataset
 from training.export import OnnxModel, TrainedModel, build_checked, next_version, write_bundle
 from training.extraction import BatchExtractor, extract
+from training.fast.bundle import extend
 from training.features import CPU
 from training.fit import LayerFit
 from training.framing import Framing, framed
@@ -220,7 +221,11 @@ class Pipeline:
         report = reporting.report(
             model, OnnxModel(onnx_bytes, torch.get_num_threads()), self.command, self.folder.stages, self._dead_maps()
         )
-        return write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report)
+        card = write_card(model, report)
+        return write_bundle(model, onnx_bytes, version, self.models_dir, card, report, self._extend)
+
+    def _extend(self, bundle: Path) -> None:
+        extend(bundle, self.dataset, torch.get_num_threads())
 
     def _dead_maps(self) -> int:
         """Maps of all layers that won nothing in their last epoch."""

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.datasets import Split
 from training.export import OnnxModel, TrainedModel
 
 TEST_BATCH = 100
 
 
-def test_accuracy(model: TrainedModel, run: OnnxModel) -> float:
+def test_accuracy(test: Split, run: OnnxModel) -> float:
     """Percent of the test images that the graph puts into the right class."""
-    test = model.dataset.test
     starts = range(0, len(test.labels), TEST_BATCH)
     predicted = [run(test.images[i : i + TEST_BATCH])[1].argmax(1) for i in starts]
     return 100 * int((np.concatenate(predicted) == test.labels).sum()) / len(test.labels)
@@ -35,7 +35,7 @@ def report(
         dead_maps: maps that won nothing in the last epoch.
     """
     config, images = model.config, len(model.dataset.test.labels)
-    accuracy = test_accuracy(model, run)
+    accuracy = test_accuracy(model.dataset.test, run)
     return {
         "accuracy": {
             "metric": config.metric,

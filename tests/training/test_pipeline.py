@@ -23,7 +23,7 @@ from training.runfolder import ConfigError
 SHALLOW = config("separable")
 DEEP = config("none", layers=(layer(maps=8, epochs=2), layer(maps=10, kernel=3, epochs=2)))
 DATA = dataset()
-WEIGHTS = ("model.onnx", "filters.npz", "golden.npz")
+WEIGHTS = ("model.onnx", "model.fast.onnx", "filters.npz", "golden.npz")
 
 
 def run(settings: RunConfig, folder: Path, version: str | None = None) -> Summary:
