@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service import __version__, openapi
 from service.cpus import usable_cpus
 from service.errors import ServiceError
+from service.express import Express
 from service.intake import Limits
 from service.metrics import Metrics
 from service.middleware import Edge, Gate
@@ -74,6 +75,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     # The last one added is the outermost.
+    app.add_middleware(Express)
     app.add_middleware(Gate, service=service)
     if settings.cors_origins:
         app.add_middleware(

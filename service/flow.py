@@ -1,32 +1,31 @@
 """The way of a request through the service: body → images → queue → rows → answer, under one deadline."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.batch import Outputs, UInt8Array
+from service.decoding import decode_all
 from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
-from service.guards import end_by_deadline, end_if_client_leaves
-from service.images import ImageError, ImageRule, decode
+from service.guards import EndIfClientLeaves, end_by_deadline
+from service.images import ImageRule
 from service.intake import Upload, read_body
 from service.problems import of_failures
 from service.registry import Model
 from service.state import Service, service_of
 from service.trace import Trace, trace_of
 
+REMEMBER = "sca.remember"
+"""Where a scope may hold a function to tell how the request is answered: `Ask` and `Read`, all but its body."""
 _INLINE_BYTES = 256 * 1024
 """Bodies up to this size are parsed on the event loop: a change of thread would cost more."""
 _INLINE_VALUES = 128 * 1024
 """Answers up to this many numbers are written on the event loop, for the same reason."""
-_IMAGES_A_JOB = 8
-"""Images that a decoding thread takes at a time, at most, so that large requests leave gaps for small ones."""
 _OUTCOMES = {
     413: "too_large",
     415: "unsupported",
@@ -98,12 +97,14 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
     service, trace = service_of(request), trace_of(request.scope)
     model = service.registry.get(ask.model, ask.version)
     trace.model = model.name
+    if remember := request.scope.get(REMEMBER):
+        remember(ask, read)
     try:
         async with end_by_deadline(trace, service.settings.request_timeout_s):
             order = await _receive(request, service, model, read)
             service.metrics.inflight.inc(trace.images)
             try:
-                async with end_if_client_leaves(request.receive):
+                async with EndIfClientLeaves(request.scope, request.receive):
                     answered = await _compute(service, trace, model, ask, order)
                     response = await _written(service, trace, order, answered)
             finally:
@@ -152,7 +153,7 @@ async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order
             samples, indices = upload, list(range(len(upload)))
         else:
             trace.stage = "decode"
-            decoded, failures = await _decode_all(service, trace, model.bundle.rule, upload)
+            decoded, failures = await _decoded(service, trace, model.bundle.rule, upload)
             if failures and (not ask.skip_bad or not decoded):
                 raise of_failures(failures)
             samples, indices = _grouped(decoded, len(upload) // views, views)
@@ -165,41 +166,15 @@ async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order
     return Answered(model, rows.outputs, indices if ask.skip_bad else None, failures)
 
 
-async def _decode_all(
+async def _decoded(
     service: Service, trace: Trace, rule: ImageRule, files: list[bytes]
 ) -> tuple[dict[int, UInt8Array], list[ImageFailure]]:
-    """Decodes files in the pool; returns the arrays by index, and the failures."""
+    """Decodes files, and takes the time; returns the arrays by index, and the failures."""
     started = time.monotonic()
-    loop = asyncio.get_running_loop()
-    job = partial(_decode_some, rule, service.settings.max_image_pixels)
-    size = max(1, min(_IMAGES_A_JOB, math.ceil(len(files) / service.pool_threads)))
-    jobs = [
-        loop.run_in_executor(service.pool, job, start, files[start : start + size])
-        for start in range(0, len(files), size)
-    ]
-    decoded: dict[int, UInt8Array] = {}
-    failures: list[ImageFailure] = []
-    for outcomes in await asyncio.gather(*jobs):
-        for index, outcome in outcomes:
-            if isinstance(outcome, ImageFailure):
-                failures.append(outcome)
-            else:
-                decoded[index] = outcome
+    result = await decode_all(files, rule, service.settings.max_image_pixels, service.pool, service.pool_threads)
     trace.seconds["decode"] = time.monotonic() - started
     service.metrics.decode_seconds.observe(trace.seconds["decode"])
-    return decoded, failures
-
-
-def _decode_some(
-    rule: ImageRule, max_pixels: int, start: int, files: list[bytes]
-) -> list[tuple[int, UInt8Array | ImageFailure]]:
-    outcomes: list[tuple[int, UInt8Array | ImageFailure]] = []
-    for index, data in enumerate(files, start):
-        try:
-            outcomes.append((index, decode(data, rule, max_pixels)))
-        except ImageError as error:
-            outcomes.append((index, error.at(index)))
-    return outcomes
+    return result
 
 
 def _grouped(decoded: dict[int, UInt8Array], count: int, views: int) -> tuple[list[UInt8Array], list[int]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, Malformed, ServiceError
+from service.guards import GONE
 from service.problems import problem
 from service.trace import fresh_trace
 
@@ -23,6 +24,7 @@ class HardenedProtocol(HttpToolsProtocol):
     write_timeout_s: float = 30.0
     max_header_bytes: int = 64 * 1024
 
+    _gone: asyncio.Future[None]
     _header_bytes = 0
     _discarded_bytes = 0
     _header_timer: asyncio.TimerHandle | None = None
@@ -31,10 +33,12 @@ class HardenedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class does
         """Starts the clock for the first request's headers."""
         super().connection_made(transport)
+        self._gone = self.loop.create_future()
         self._arm_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops all clocks."""
+        """Stops all clocks, and tells the requests that are still being worked on."""
+        self._gone.set_result(None)
         self._header_timer = _stop(self._header_timer)
         self._write_timer = _stop(self._write_timer)
         super().connection_lost(exc)
@@ -64,6 +68,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._header_timer = _stop(self._header_timer)
         self._header_bytes = self._discarded_bytes = 0
         self._in_message = True
+        self.scope[GONE] = self._gone  # type: ignore[literal-required]  # ASGI lets servers add keys of their own
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -170,7 +170,7 @@ def test_a_bug_in_decoding_is_500_with_a_fixed_sentence(new_client: NewClient, m
     def fail(*_: object) -> None:
         raise MemoryError("secret cause")
 
-    monkeypatch.setattr("service.flow.decode", fail)
+    monkeypatch.setattr("service.decoding.decode", fail)
     answer = post(client)
     assert answer.status_code == 500 and "secret" not in answer.text
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
