@@ -12,9 +12,9 @@ from starlette.responses import Response
 from service.batch import Outputs, UInt8Array
 from service.decoding import decode_all
 from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
-from service.guards import EndIfClientLeaves, end_by_deadline
+from service.guards import Guard
 from service.images import ImageRule
-from service.intake import Upload, read_body
+from service.intake import Upload, collect_body
 from service.problems import of_failures
 from service.registry import Model
 from service.state import Service, service_of
@@ -99,14 +99,15 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
     trace.model = model.name
     if remember := request.scope.get(REMEMBER):
         remember(ask, read)
+    limits = service.limits.receive_s, service.settings.request_timeout_s
     try:
-        async with end_by_deadline(trace, service.settings.request_timeout_s):
+        async with Guard(request.scope, request.receive, trace, *limits) as guard:
             order = await _receive(request, service, model, read)
             service.metrics.inflight.inc(trace.images)
             try:
-                async with EndIfClientLeaves(request.scope, request.receive):
-                    answered = await _compute(service, trace, model, ask, order)
-                    response = await _written(service, trace, order, answered)
+                guard.uploaded()
+                answered = await _compute(service, trace, model, ask, order)
+                response = await _written(service, trace, order, answered)
             finally:
                 service.metrics.inflight.dec(trace.images)
     except ServiceError as error:
@@ -131,7 +132,7 @@ async def _receive(request: Request, service: Service, model: Model, read: Read)
             actual=batcher.waiting + 1,
             headers={"Retry-After": "1"},
         )
-    body = await read_body(request.scope, request.receive, service.limits)
+    body = await collect_body(request.scope, request.receive, service.limits.body_bytes)
     if len(body) <= _INLINE_BYTES:
         order = read(model, body)
     else:

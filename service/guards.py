@@ -1,67 +1,97 @@
-"""What ends a request early: its deadline, or a client who left."""
+"""What ends a request early: an upload that is too slow, its deadline, or a client who left."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import TracebackType
 
 from starlette.types import Receive, Scope
 
-from service.errors import ClientGone, DeadlinePassed
+from service.errors import ClientGone, DeadlinePassed, ServiceError
+from service.intake import upload_timeout
 from service.trace import Trace
 
 GONE = "sca.gone"
 """Where the server's protocol puts a future that ends when the connection does."""
 
 
-@asynccontextmanager
-async def end_by_deadline(trace: Trace, seconds: float) -> AsyncIterator[None]:
-    """Ends what is inside when the request's time is over."""
-    now = asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout_at(now + trace.started + seconds - time.monotonic()):
-            yield
-    except TimeoutError:
-        detail = f"The answer was not ready within {seconds:g} s."
-        raise DeadlinePassed(detail, limit=seconds) from None
+class Guard:
+    """Ends what is inside by cancelling it, and raises the reason in its place.
 
-
-class EndIfClientLeaves:
-    """Ends what is inside when the client leaves; the whole body must have been received.
-
-    Our own server tells it through a future that costs a request next to nothing; under any other, a task listens.
+    One timer a request, which looks again when it goes off, and no task: under our own server a client's departure is
+    told by a future. A cancellation from elsewhere passes.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        """Takes the request's scope and its `receive`."""
-        self._receive = receive
-        self._told: asyncio.Future[None] | None = scope.get(GONE)
-        self._gone = self._ended = False
+    def __init__(self, scope: Scope, receive: Receive, trace: Trace, upload_s: float, request_s: float) -> None:
+        """Takes the request, and its limits in seconds.
 
-    async def __aenter__(self) -> None:
-        """Starts to watch."""
-        self._task = asyncio.current_task()
-        if self._told is None:
-            self._told = asyncio.create_task(self._listen())
-        self._told.add_done_callback(self._leave)
+        Args:
+            scope: The request's.
+            receive: Listened to after the upload, where the server tells of departures in no other way.
+            trace: Holds when the request began, which is what `request_s` counts from.
+            upload_s: Limit from now until `uploaded` is called.
+            request_s: Limit for all of it.
+        """
+        self._receive = receive
+        self._gone: asyncio.Future[None] | None = scope.get(GONE)
+        self._upload_s, self._request_s = upload_s, request_s
+        self._uploading = time.monotonic() + upload_s
+        self._deadline = trace.started + request_s
+        self._error: ServiceError | None = None
+        self._ended = False
+
+    async def __aenter__(self) -> "Guard":
+        """Starts the clock."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._watch()
+        return self
+
+    def uploaded(self) -> None:
+        """Says that the whole body is here: its limit is off, and from now on the client must stay."""
+        self._uploading = float("inf")
+        if self._gone is None:
+            self._gone = asyncio.create_task(self._listen())
+        self._gone.add_done_callback(self._leave)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stops to watch; a cancellation from elsewhere, such as the deadline's, is not ours to swallow."""
-        assert self._told is not None and self._task is not None
-        self._ended = True  # the callback may be on its way already
-        self._told.remove_done_callback(self._leave)
-        if isinstance(self._told, asyncio.Task):
-            self._told.cancel()
-        if kind is asyncio.CancelledError and self._gone and self._task.uncancel() == 0:
-            raise ClientGone("The client left.") from None
+        """Stops to watch."""
+        self._ended = True  # a callback may be on its way already
+        self._timer.cancel()
+        if self._gone is not None:
+            self._gone.remove_done_callback(self._leave)
+            if isinstance(self._gone, asyncio.Task):
+                self._gone.cancel()
+        if self._error is not None:
+            others = self._task.uncancel() > self._cancelling
+            if kind is asyncio.CancelledError and not others:
+                raise self._error from None
 
-    def _leave(self, told: "asyncio.Future[None]") -> None:
-        assert self._task is not None
-        if not self._ended:
-            self._gone = True
+    def _watch(self) -> None:
+        """Sets the timer to the next limit."""
+        loop = asyncio.get_running_loop()
+        seconds = min(self._uploading, self._deadline) - time.monotonic()
+        self._timer = loop.call_later(max(0.0, seconds), self._look)
+
+    def _look(self) -> None:
+        """Ends the request, unless the limit that the timer was set to is off."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            seconds = self._request_s
+            self._end(DeadlinePassed(f"The answer was not ready within {seconds:g} s.", limit=seconds))
+        elif now >= self._uploading:
+            self._end(upload_timeout(self._upload_s))
+        else:
+            self._watch()
+
+    def _leave(self, gone: "asyncio.Future[None]") -> None:
+        self._end(ClientGone("The client left."))
+
+    def _end(self, error: ServiceError) -> None:
+        if not self._ended and self._error is None:
+            self._error = error
             self._task.cancel()
 
     async def _listen(self) -> None:

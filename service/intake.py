@@ -47,40 +47,62 @@ class Limits:
 
 
 async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+    """Receives the body as `collect_body` does, in limited time.
+
+    Raises:
+        UploadTimeout: The body is not here in time.
+    """
+    try:
+        async with asyncio.timeout(limits.receive_s):
+            return await collect_body(scope, receive, limits.body_bytes)
+    except TimeoutError:
+        raise upload_timeout(limits.receive_s) from None
+
+
+async def collect_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """Receives the body, and stops at the byte that passes the limit.
 
     Raises:
         TooManyBytes: The announced or the real length is over the limit.
-        UploadTimeout: The body is not here in time.
         ClientGone: The client left.
         UnsupportedType: The body is compressed, so its real size is unknown.
     """
-    encoding = header(scope, b"content-encoding")
-    if encoding not in (b"", b"identity"):
-        raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
-    announced = header(scope, b"content-length")
-    if announced.isdigit() and (size := int(announced[:_MAX_DIGITS])) > limits.body_bytes:
-        # A client that waits for a go-ahead has sent nothing yet: this connection cannot be reused in step.
-        close = {"Connection": "close"} if header(scope, b"expect") else None
-        raise _over(limits.body_bytes, size, close)
+    _check_announced(scope, max_bytes)
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(limits.receive_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone("The client left during the upload.")
-                if chunk := message.get("body", b""):
-                    size += len(chunk)
-                    if size > limits.body_bytes:
-                        raise _over(limits.body_bytes, size, None)
-                    chunks.append(chunk)
-                if not message.get("more_body", False):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    except TimeoutError:
-        detail = f"The body did not arrive within {limits.receive_s:g} s."
-        raise UploadTimeout(detail, limit=limits.receive_s, headers={"Connection": "close"}) from None
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left during the upload.")
+        if chunk := message.get("body", b""):
+            size += len(chunk)
+            if size > max_bytes:
+                raise _over(max_bytes, size, None)
+            chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def upload_timeout(seconds: float) -> UploadTimeout:
+    """Makes the error of a body that was not here within so many seconds."""
+    detail = f"The body did not arrive within {seconds:g} s."
+    return UploadTimeout(detail, limit=seconds, headers={"Connection": "close"})
+
+
+def _check_announced(scope: Scope, max_bytes: int) -> None:
+    encoding = announced = expect = b""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            announced = announced or value.strip()
+        elif name == b"content-encoding":
+            encoding = encoding or value.strip()
+        elif name == b"expect":
+            expect = value
+    if encoding not in (b"", b"identity"):
+        raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
+    if announced.isdigit() and (size := int(announced[:_MAX_DIGITS])) > max_bytes:
+        # A client that waits for a go-ahead has sent nothing yet: this connection cannot be reused in step.
+        raise _over(max_bytes, size, {"Connection": "close"} if expect else None)
 
 
 def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits: Limits) -> Upload:
