@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 from service.containers import Broken, inspect, png_is_full
 from service.errors import ImageFailure
+from service.plain_png import decode_plain_png
 
 UInt8Image = NDArray[np.uint8]
 
@@ -97,6 +98,10 @@ def decode(data: bytes, rule: ImageRule, max_pixels: int) -> UInt8Image:
     Raises:
         ImageError: 415 no allowed type, 413 too many pixels, 422 does not decode whole.
     """
+    if rule.height * rule.width <= max_pixels:
+        plain = decode_plain_png(data, rule.height, rule.width, rule.color_mode)
+        if plain is not None:
+            return plain
     try:
         container = inspect(data)
         if container is None:
