@@ -5,6 +5,7 @@ import contextlib
 import platform
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from service import __version__, openapi
 from service.cpus import usable_cpus
@@ -20,7 +22,7 @@ from service.express import Express
 from service.intake import Limits
 from service.metrics import Metrics
 from service.middleware import Edge, Gate
-from service.problems import on_http_exception, on_service_error, on_validation_error
+from service.problems import on_bug, on_http_exception, on_service_error, on_validation_error
 from service.registry import Registry
 from service.routes import docs, errors, features, filters, health, models, predict, v2
 from service.settings import Settings
@@ -30,6 +32,25 @@ _EXPOSED = [
     *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Dtype", "X-Failed-Indices"),
     *("Retry-After", "Inference-Header-Content-Length"),
 ]
+
+
+class App(FastAPI):
+    """The framework's app behind layers of our own, so that what they answer never enters the framework."""
+
+    def __init__(self, service: Service, **described: Any) -> None:
+        """Keeps the service in `state`, where the routes find it."""
+        super().__init__(**described)
+        self.state.service = service
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Puts the layers around the framework's stack; the last one is the outermost."""
+        service: Service = self.state.service
+        layers: ASGIApp = Gate(Express(super().build_middleware_stack()), service)
+        if origins := service.settings.cors_origins:
+            layers = CORSMiddleware(
+                layers, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=_EXPOSED
+            )
+        return Edge(layers, service.metrics)
 
 
 def create_service(settings: Settings) -> Service:
@@ -59,7 +80,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         service: Made by `create_service`, if it is needed before the app is.
     """
     service = service or create_service(settings)
-    app = FastAPI(
+    app = App(
+        service,
         title="Sparse convolutional autoencoder features",
         description="Images in; feature vectors, classes and filters out.",
         version=__version__,
@@ -68,24 +90,12 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.service = service
     for family in (features, predict, filters, models, v2, health, docs, errors):
         app.include_router(family.router)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_validation_error)
-    # The last one added is the outermost.
-    app.add_middleware(Express)
-    app.add_middleware(Gate, service=service)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=_EXPOSED,
-        )
-    app.add_middleware(Edge, metrics=service.metrics)
+    app.add_exception_handler(Exception, on_bug)
     openapi.install(app)
     return app
 

@@ -117,8 +117,7 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
     count = len(next(iter(answered.outputs.values())))
     _count_images(service, trace, count, answered.failures)
     model.statistics.succeed(trace, count)
-    response.headers["X-Model"] = model.name
-    response.headers["X-Model-Version"] = model.version
+    response.raw_headers += model.headers
     return response
 
 
@@ -194,7 +193,8 @@ async def _written(service: Service, trace: Trace, order: Order, answered: Answe
     else:
         response = await asyncio.get_running_loop().run_in_executor(service.pool, order.write, answered)
     trace.seconds["encode"] = time.monotonic() - started
-    service.metrics.encode_seconds.labels(order.label).observe(trace.seconds["encode"])
+    metrics = service.metrics
+    metrics.child(metrics.encode_seconds, order.label).observe(trace.seconds["encode"])
     return response
 
 
@@ -215,7 +215,7 @@ def _count_failed(service: Service, trace: Trace, error: ServiceError) -> None:
 
 def _count_images(service: Service, trace: Trace, answered: int, failures: Sequence[ImageFailure]) -> None:
     count = service.metrics.images
-    if answered:
-        count.labels(trace.model, "ok").inc(answered)
+    if answered and trace.model is not None:
+        service.metrics.child(count, trace.model, "ok").inc(answered)
     for failure in failures:
         count.labels(trace.model, _OUTCOMES[failure.status]).inc()

@@ -1,5 +1,7 @@
 """Every instrument, bucket and label of the service, in one registry that is handed in."""
 
+from typing import TypeVar
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -10,6 +12,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+
+Instrument = TypeVar("Instrument", Counter, Gauge, Histogram)
 
 # OpenTelemetry's advice for HTTP, with two finer steps below for a service that answers in milliseconds.
 HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -28,11 +32,20 @@ class Metrics:
         """Declares every instrument in `registry`."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
         self.registry = registry
+        self._children: dict[tuple[object, ...], object] = {}
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         self._declare_http()
         self._declare_stages()
         self._declare_models()
+
+    def child(self, instrument: Instrument, *values: str) -> Instrument:
+        """Returns `instrument.labels(*values)`, and remembers it: there it takes a lock and converts every value."""
+        key = (instrument, *values)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = instrument.labels(*values)
+        return found  # type: ignore[return-value]  # the key has the type of its value in it
 
     def _declare_http(self) -> None:
         registry = self.registry

@@ -70,8 +70,9 @@ class Edge:
         route = getattr(scope.get("route"), "path", own)
         seconds = time.monotonic() - trace.started
         method = method if method in _METHODS else "_other"
-        self._metrics.requests.labels(route, method, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        metrics = self._metrics
+        metrics.child(metrics.requests, route, method, str(status)).inc()
+        metrics.child(metrics.request_seconds, route).observe(seconds)
         if trace.reason is not None:
             self._metrics.rejected.labels(trace.reason).inc()
         if status == 499:

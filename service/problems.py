@@ -92,6 +92,11 @@ async def on_service_error(request: Request, error: Exception) -> Response:
     return refusal(error, request.scope)
 
 
+async def on_bug(request: Request, error: Exception) -> Response:
+    """Answers an error that nobody expected; the framework raises it again for the edge, which logs it."""
+    return refusal(Internal(), request.scope)
+
+
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answers what the framework refuses by itself: unknown routes and methods."""
     assert isinstance(error, HTTPException)

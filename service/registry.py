@@ -26,6 +26,7 @@ class Model:
         self.name = name
         self.versions = tuple(versions)
         self.version = versions[0]
+        self.headers = [(b"x-model", self.name.encode()), (b"x-model-version", self.version.encode())]
         self.golden: Golden | None = None
         self.checked_at = time.monotonic()
         self.statistics = Statistics()

@@ -35,7 +35,8 @@ class Trace:
 
     def server_timing(self) -> str:
         """Writes the `Server-Timing` value: milliseconds of every timed stage, 0 where none was spent."""
-        return ", ".join(f"{stage};dur={self.seconds.get(stage, 0.0) * 1000:.3f}" for stage in TIMED)
+        decode, queue, infer, encode = [1000 * self.seconds.get(stage, 0.0) for stage in TIMED]
+        return f"decode;dur={decode:.3f}, queue;dur={queue:.3f}, infer;dur={infer:.3f}, encode;dur={encode:.3f}"
 
 
 def start_trace(scope: Scope) -> Trace:

@@ -65,13 +65,13 @@ def _write(top_k: int, answered: Answered) -> Response:
 
 def _prediction(probabilities: NDArray[np.float32], labels: tuple[str, ...], top_k: int) -> dict[str, Any]:
     """Writes the `top_k` classes of one image, the most probable first; of equals, the lower index."""
-    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
+    order = (-probabilities).argsort(kind="stable")[:top_k].tolist()
     top = [{"label": labels[index], "index": index, "probability": probabilities[index]} for index in order]
     return {**top[0], "top_k": top}
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turns logits (N, K) into probabilities (N, K)."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
+    raised = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = raised / np.add.reduce(raised, axis=1, keepdims=True)
     return probabilities

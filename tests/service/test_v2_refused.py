@@ -270,7 +270,7 @@ def test_the_deadline_is_504_and_a_bug_is_500_without_its_cause(
     def fail(*_: object) -> None:
         raise MemoryError("secret cause")
 
-    monkeypatch.setattr("service.flow.decode", fail)
+    monkeypatch.setattr("service.decoding.decode", fail)
     assert "secret" not in refused(client.post(INFER, content=FILES[0], headers={LENGTH: "0"}), 500)
 
 
