@@ -47,9 +47,8 @@ class App(FastAPI):
         service: Service = self.state.service
         layers: ASGIApp = Gate(Express(super().build_middleware_stack()), service)
         if origins := service.settings.cors_origins:
-            layers = CORSMiddleware(
-                layers, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=_EXPOSED
-            )
+            methods, headers = ["GET", "POST"], ["*"]
+            layers = CORSMiddleware(layers, origins, methods, headers, expose_headers=_EXPOSED)
         return Edge(layers, service.metrics)
 
 

@@ -102,7 +102,8 @@ def scatter(pieces: Sequence[Piece], outputs: Outputs, seconds: float) -> list[t
         position = rows.stop
         if entry.ended:
             continue
-        entry.parts[start] = {name: outputs[name][rows] for name in entry.wants}
+        # A copy, since the next run may write where these rows are; with it a slow client holds no more than its own.
+        entry.parts[start] = {name: outputs[name][rows].copy() for name in entry.wants}
         entry.infer_s += seconds
         entry.done += stop - start
         if entry.done == entry.count:

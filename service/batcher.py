@@ -7,6 +7,7 @@ start of a run. Every future ends exactly once: with rows, with an error, or can
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -183,10 +184,15 @@ class Batcher:
         return [], []
 
     def _take(self) -> tuple[list[Piece], list[Entry]]:
-        """Takes up to `max_batch` images, in turns: what is left of a large entry goes to the back of the queue."""
+        """Takes up to `max_batch` images, in turns: what is left of a large entry goes to the back of the queue.
+
+        With several workers each takes its share of what waits, and not all of it: another will be free before this
+        one is, and should not find an empty queue.
+        """
         pieces: list[Piece] = []
         late: list[Entry] = []
-        room, now = self._max_batch, time.monotonic()
+        share = math.ceil(self._queued / len(self._threads))
+        room, now = min(self._max_batch, share), time.monotonic()
         while room and self._queued:
             entry = self._entries.popleft()
             if entry.ended:

@@ -67,7 +67,7 @@ class Edge:
     def _count(self, scope: Scope, trace: Trace, method: str, status: int) -> None:
         # The framework's own pages have no route object.
         own = scope["path"] if scope["path"] in _OPEN_PATHS else "_other"
-        route = getattr(scope.get("route"), "path", own)
+        route = str(getattr(scope.get("route"), "path", own))
         seconds = time.monotonic() - trace.started
         method = method if method in _METHODS else "_other"
         metrics = self._metrics

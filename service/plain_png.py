@@ -1,4 +1,4 @@
-"""A PNG that needs no conversion → its pixels, without a plugin: the same decoder in C, a third of the interpreter's work.
+"""A PNG that needs no conversion → its pixels, without a plugin: the same decoder in C, half the interpreter's work.
 
 Most small images that a service sees are of this kind: 8 bits, of the model's own size and colours, nothing but pixels
 in them. Whatever is unusual is left to `images.decode`, errors and odd files included, so that there is one place that

@@ -9,9 +9,11 @@ from typing import Any
 from service.batcher import Batcher
 from service.bundle import Bundle, BundleError, find_versions, load_bundle
 from service.cpus import usable_cpus
+from service.devices import DeviceError
 from service.errors import InferenceFailed, NotFound, NotReady
+from service.golden import Golden
 from service.metrics import Metrics
-from service.session import DeviceError, Golden, Session
+from service.session import Session
 from service.settings import Settings
 from service.statistics import Statistics
 
@@ -90,7 +92,7 @@ class Model:
         """
         bundle = load_bundle(settings.models_dir / self.name / self.version)
         threads = settings.threads or usable_cpus()
-        session = Session(bundle, settings.device, max(1, threads // settings.concurrent_runs))
+        session = Session(bundle, settings.device, threads, settings.concurrent_runs)
         session.warm_up(settings.max_batch)
         self._bundle, self._session = bundle, session
         queue_seconds = metrics.queue_seconds.labels(self.name)
@@ -108,10 +110,10 @@ class Model:
         batcher = Batcher(
             session.run,
             bundle.shape,
-            max_batch=settings.max_batch,
+            max_batch=session.best_batch,
             queue_images=settings.queue_images,
             max_wait_s=settings.max_wait_ms / 1000,
-            runs=settings.concurrent_runs,
+            runs=session.runs,
             on_batch=on_batch,
         )
         metrics.queue_images.labels(self.name).set_function(lambda: batcher.waiting)

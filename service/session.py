@@ -1,66 +1,49 @@
 """The onnxruntime session of a Bundle: uint8 (N, H, W, C) → float32 features (N, D), logits (N, K), and what else."""
 
 import json
-import logging
-from dataclasses import dataclass
-from typing import Any, Literal
+import threading
+import time
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError
+from service.devices import CPU, CUDA, Device, DeviceError, providers, report_fallback, session_options
 from service.errors import InferenceFailed
-
-logger = logging.getLogger(__name__)
-
-Device = Literal["auto", "cpu", "cuda"]
-GOLDEN_TOLERANCE = 1e-3
-"""Largest golden error that is accepted, as a share of the largest golden value."""
+from service.golden import Golden, GoldenImages
+from service.runner import CpuRunner, CudaRunner, Runner
 
 # The protobuf bytes of an external_data entry with the key "location".
 _EXTERNAL_DATA = b"\n\x08location\x12"
-_CUDA = "CUDAExecutionProvider"
-_CPU = "CPUExecutionProvider"
-
-
-class DeviceError(Exception):
-    """The device that was asked for is not there; the message says what is missing."""
-
-
-@dataclass(frozen=True)
-class Golden:
-    """The outcome of computing the golden images again.
-
-    Attributes:
-        max_abs_error: Largest absolute difference from what training computed.
-        relative_error: Per output, that difference as a share of the largest golden value; the largest of them.
-    """
-
-    max_abs_error: float
-    relative_error: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the model computes what it was trained to compute; NaN is not ok."""
-        return self.relative_error <= GOLDEN_TOLERANCE
+_MOST_RUNS = 4
+_REPEATS = 3
+_WORTH = 0.98
+"""Share of the best time for an image so far, below which a larger batch is worth its memory."""
 
 
 class Session:
     """A loaded model; `run` may be called from several threads at a time.
 
+    On the CPU, several runs of few threads do more together than one run of all threads, and one run alone is faster
+    with all of them; so there are two onnxruntime sessions, and a run that finds itself alone takes the wide one.
+
     Attributes:
         provider: What onnxruntime runs it on.
         outputs: Shape of one row of each float32 output, by name: `features` and `logits` first, then all others.
+        runs: How many at a time it is made for.
+        best_batch: Images in a run, at most, that are worth their memory; known once it is warm.
     """
 
-    def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
+    def __init__(self, bundle: Bundle, device: Device, threads: int, runs: int = 0) -> None:
         """Loads the graph and checks that it is what the manifest says.
 
         Args:
             bundle: The verified bundle.
             device: `auto` takes CUDA if it is there.
-            threads: CPU threads of one run.
+            threads: CPU threads of all runs together.
+            runs: How many there are at a time; 0 takes one on CUDA, and on the CPU one a thread, up to four.
 
         Raises:
             DeviceError: CUDA was asked for and does not work.
@@ -72,23 +55,27 @@ class Session:
             graph = file.read_bytes()
             if _EXTERNAL_DATA in graph:
                 raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
-            self._session = ort.InferenceSession(graph, _options(threads), providers=_providers(device))
+            self.runs = runs or min(threads, _MOST_RUNS)
+            narrow = session_options(max(1, threads // self.runs))
+            self._session = ort.InferenceSession(graph, narrow, providers=providers(device))
         except (DeviceError, BundleError):
             raise
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
             raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
         self.provider: str = self._session.get_providers()[0]
-        if device == "cuda" and self.provider != _CUDA:
-            raise DeviceError(
-                f"SCA_DEVICE='cuda': onnxruntime could not start {_CUDA} and fell back to {self.provider}"
-            )
+        if device == "cuda" and self.provider != CUDA:
+            raise DeviceError(f"SCA_DEVICE='cuda': onnxruntime could not start {CUDA} and fell back to {self.provider}")
         if device == "auto":
-            self._report_fallback()
+            report_fallback(self.provider)
         self._check_contract(file.as_posix())
         self.outputs = self._float_outputs()
-        self._golden = bundle.arrays("golden.npz")
-        self._check_golden_file(f"{bundle.path}/golden.npz")
+        self.best_batch = 1
+        if self.provider != CPU:
+            self.runs = runs or 1
+        self._runner, self._alone = self._runners(graph, threads)
+        self._running, self._lock = 0, threading.Lock()
+        self._golden = GoldenImages(bundle, self.outputs)
 
     def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
         """Computes a batch.
@@ -98,42 +85,71 @@ class Session:
             wants: Names among `outputs`.
 
         Returns:
-            float32 (N, …) by name, as far as wanted.
+            float32 (N, …) by name, as far as wanted; the next run in the same thread may write over them.
 
         Raises:
             InferenceFailed: The runtime failed.
         """
-        names = sorted(wants)
+        with self._lock:
+            runner = self._runner if self._running else self._alone
+            self._running += 1
         try:
-            return dict(zip(names, self._session.run(names, {"images": images}), strict=True))
+            return runner.run(images, wants)
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
             raise InferenceFailed("The model's runtime failed on this batch; try again later.") from error
+        finally:
+            with self._lock:
+                self._running -= 1
 
     def warm_up(self, max_batch: int) -> None:
-        """Runs the batch sizes at the ends, so that no request pays for first-time allocation; on CUDA, the ladder."""
-        sizes = {1, max_batch}
-        if self.provider != _CPU:
-            sizes |= {1 << power for power in range(max_batch.bit_length())}
-        for size in sorted(sizes):
-            self.run(np.zeros((size, *self._bundle.shape), np.uint8), frozenset(("features", "logits")))
+        """Runs batches of doubling size, so that no request pays for first times, and finds the best size.
+
+        On the CPU that is the smallest one than which twice and four times as many images do not take less time each:
+        a convolution gains nothing from a batch that its cache does not hold, a matrix product may. On CUDA it is
+        `max_batch`.
+
+        Args:
+            max_batch: Images in a run, at most.
+        """
+        self._time(self._alone, 1)
+        best, idle_steps, size = float("inf"), 0, 1
+        while True:
+            seconds = self._time(self._runner, size) / size
+            if seconds < best * _WORTH:
+                best, self.best_batch, idle_steps = seconds, size, 0
+            else:
+                idle_steps += 1
+            if size == max_batch or (idle_steps == 2 and self.provider == CPU):
+                break
+            size = min(2 * size, max_batch)
+        if self.provider != CPU:
+            self.best_batch = max_batch
+
+    def _time(self, runner: Runner, size: int) -> float:
+        """Returns the seconds of the fastest of some runs."""
+        images = np.zeros((size, *self._bundle.shape), np.uint8)
+        fastest = float("inf")
+        for _ in range(_REPEATS):
+            started = time.perf_counter()
+            runner.run(images, frozenset(("features", "logits")))
+            fastest = min(fastest, time.perf_counter() - started)
+        return fastest
+
+    def _runners(self, graph: bytes, threads: int) -> tuple[Runner, Runner]:
+        """Makes the runner for several runs at a time, and the one for a run alone."""
+        if self.provider != CPU:
+            both = CudaRunner(self._session, self.outputs)
+            return both, both
+        runner = CpuRunner(self._session, self.outputs)
+        if threads == 1 or self.runs == 1:
+            return runner, runner
+        wide = ort.InferenceSession(graph, session_options(threads), providers=[CPU])
+        return runner, CpuRunner(wide, self.outputs)
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
-        known = frozenset(name for name in self.outputs if name in self._golden)
-        rows = self.run(np.ascontiguousarray(self._golden["images"]), known)
-        absolute, relative = [0.0], [0.0]
-        for name, actual in rows.items():
-            expected = self._golden[name]
-            if actual.shape != expected.shape:
-                raise BundleError(
-                    f"{self._bundle.path}/golden.npz: {name} has shape {expected.shape}, not {actual.shape}"
-                )
-            error = float(np.max(np.abs(actual - expected)))
-            absolute.append(error)
-            relative.append(error / max(float(np.max(np.abs(expected))), 1e-12))
-        # max() drops NaN depending on its place, np.max never does.
-        return Golden(float(np.max(absolute)), float(np.max(relative)))
+        return self._golden.check(self.run, self.best_batch)
 
     def _float_outputs(self) -> dict[str, tuple[int, ...]]:
         """Lists the outputs that clients can ask for: float32, one row an image, of a fixed shape."""
@@ -144,22 +160,6 @@ class Session:
         }
         fixed = {name: shape for name, shape in shapes.items() if all(isinstance(size, int) for size in shape)}
         return {"features": fixed["features"], "logits": fixed["logits"]} | fixed
-
-    def _report_fallback(self) -> None:
-        """Logs if a run on the CPU may not be what the operator expects."""
-        if self.provider == _CPU and _CUDA in ort.get_available_providers():
-            logger.warning("CUDA did not start: running on the CPU", extra={"wanted": _CUDA, "got": self.provider})
-
-    def _check_golden_file(self, file: str) -> None:
-        """Checks that there is something to compare with."""
-        for name in ("images", "features", "logits"):
-            if name not in self._golden:
-                raise BundleError(f"{file}: holds no {name}")
-        images = self._golden["images"]
-        if images.dtype != np.uint8 or images.shape[1:] != self._bundle.shape or not len(images):
-            raise BundleError(
-                f"{file}: images are {images.dtype} {images.shape}, not uint8 (N, {_listed(self._bundle.shape)})"
-            )
 
     def _check_contract(self, file: str) -> None:
         """Compares names, types, shapes and metadata of the graph with the manifest."""
@@ -196,32 +196,6 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin between runs take the cores from decoding and from the event loop.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return options
-
-
-def _providers(device: Device) -> list[str]:
-    if device == "cpu":
-        return [_CPU]
-    if _CUDA in ort.get_available_providers():
-        # The CUDA libraries come as packages of their own; found on the loader's path, they would not need this.
-        ort.preload_dlls()
-        return [_CUDA, _CPU]
-    if device == "cuda":
-        have = ", ".join(ort.get_available_providers())
-        raise DeviceError(
-            f"SCA_DEVICE='cuda': this onnxruntime has no {_CUDA} (it has {have}); install onnxruntime-gpu"
-        )
-    logger.info("no CUDA in this onnxruntime: running on the CPU", extra={"wanted": device, "got": _CPU})
-    return [_CPU]
 
 
 def _listed(shape: tuple[int, ...]) -> str:

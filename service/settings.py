@@ -32,9 +32,17 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="CPU threads of a model; 0 takes the CPUs that affinity and cgroup quota leave."
     )
     concurrent_runs: int = Field(
-        1, ge=1, le=64, description="Batches that one model computes at a time; they share `threads`."
+        0,
+        ge=0,
+        le=64,
+        description="Batches that one model computes at a time; they share `threads`. 0: 1 on CUDA, else up to 4.",
     )
-    max_batch: int = Field(32, ge=1, le=4096, description="Images in one run of a model, at most.")
+    max_batch: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        description="Images in one run of a model, at most; fewer where the start finds that more gain nothing.",
+    )
     max_wait_ms: float = Field(
         0,
         ge=0,

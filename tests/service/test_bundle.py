@@ -12,7 +12,8 @@ import pytest
 from onnx import helper
 
 from service.bundle import BundleError, find_versions, load_bundle
-from service.session import DeviceError, Session
+from service.devices import DeviceError
+from service.session import Session
 from tests.bundles import write_bundle, write_manifest
 
 

@@ -115,8 +115,8 @@ def test_outputs_that_are_no_vectors_are_refused_with_those_that_are(many: TestC
 def test_more_outputs_take_part_in_the_golden_check(many: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     session = service_of(many).registry.get(None).session
     assert session.check_golden().ok
-    wrong = session._golden["embedding"] + 1
-    monkeypatch.setitem(session._golden, "embedding", wrong)
+    expected = session._golden._expected
+    monkeypatch.setitem(expected, "embedding", expected["embedding"] + 1)
     assert not session.check_golden().ok
 
 

@@ -5,7 +5,7 @@ import re
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from service.session import Golden
+from service.golden import Golden
 from tests.conftest import NewClient, TestClient, metric, service_of
 from tests.pictures import png
 
@@ -43,7 +43,7 @@ def test_wrong_golden_images_turn_readiness_red_and_stop_the_model(new_client: N
     model = service_of(client).registry.get(None)
     assert metric(client, "sca_model_ready", model=model.name, version="10") == 1
     assert model._session is not None
-    model._session._golden["features"] = model._session._golden["features"] + 1
+    model._session._golden._expected["features"] = model._session._golden._expected["features"] + 1
     model.check_golden(service_of(client).metrics)
     answer = client.get("/health/ready")
     assert answer.status_code == 503
