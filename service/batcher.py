@@ -52,10 +52,8 @@ class Batcher:
             runs: Runs at a time, one worker thread each.
             on_batch: Told about every batch that succeeded.
         """
-        self._run = run
-        self._shape = shape
-        self._max_batch = max_batch
-        self._max_wait_s = max_wait_s
+        self._run, self._shape = run, shape
+        self._max_batch, self._max_wait_s = max_batch, max_wait_s
         self._limit = queue_images
         self._on_batch = on_batch
         self._wake = threading.Condition()

@@ -73,6 +73,5 @@ def _prediction(probabilities: NDArray[np.float32], labels: tuple[str, ...], top
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turns logits (N, K) into probabilities (N, K)."""
     raised = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-    totals: NDArray[np.float32] = np.add.reduce(raised, axis=1, keepdims=True)
-    probabilities: NDArray[np.float32] = raised / totals
-    return probabilities
+    total = np.add.reduce(raised, axis=1, keepdims=True, dtype=np.float32)
+    return np.divide(raised, total, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The short way for plain PNGs gives what the long way gives, to the bit, and takes nothing that the long way refuses."""
+"""The short way for plain PNGs gives what the long way gives, to the bit, and takes nothing that that one refuses."""
 
 import struct
 import zlib

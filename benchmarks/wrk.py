@@ -1,0 +1,70 @@
+"""wrk as load generator: clients with a connection each post images in turn, as fast as they are answered."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPT = """
+local requests, turn = {{}}, 0
+init = function(args)
+  for index = 0, {count} - 1 do
+    local file = io.open("{folder}/" .. index .. ".png", "rb")
+    local headers = {{["Content-Type"] = "image/png"{accept}}}
+    requests[#requests + 1] = wrk.format("POST", nil, headers, file:read("*a"))
+    file:close()
+  end
+end
+request = function()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+done = function(summary, latency, rates)
+  local failed = summary.errors
+  io.write(string.format(
+    'RESULT {{"requests": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "refused": %d, "broken": %d}}\\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    failed.status, failed.connect + failed.read + failed.write + failed.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of wrk saw.
+
+    Attributes:
+        rps: Answers with a status below 400, a second.
+        p50_ms: Median time to an answer.
+        p99_ms: 99th percentile.
+        refused: Answers with another status.
+    """
+
+    rps: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+
+
+def write_script(path: Path, images: Path, count: int, accept: str | None) -> None:
+    """Writes wrk's script for images `0.png`, `1.png`, …; wrk asks for no compression, which suits every server."""
+    wanted = f', ["Accept"] = "{accept}"' if accept else ""
+    path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted))
+
+
+def run_wrk(url: str, script: Path, clients: int, seconds: float) -> Load:
+    """Loads a server.
+
+    Raises:
+        RuntimeError: wrk is not installed, or connections broke.
+    """
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(script), url]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        raise RuntimeError("wrk is not installed; on Debian or Ubuntu: apt install wrk") from None
+    result = json.loads(done.stdout.split("RESULT ")[1])
+    if result["broken"]:
+        raise RuntimeError(f"{url}: {result['broken']} connections broke")
+    answered = result["requests"] - result["refused"]
+    return Load(answered / result["seconds"], result["p50_ms"], result["p99_ms"], result["refused"])
