@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training import winners
+from training import winners, winners_torch
 from training.winners import Backend, Code, Filters, decode, encode, step
 
 BACKENDS: tuple[Backend, ...] = ("numba", "torch")
@@ -153,6 +153,16 @@ def test_a_nan_ends_in_the_loss_and_hangs_nothing(backend: Backend, where: str) 
     loss, code = step(images, filters, filters.empty_like(), backend)
     assert torch.isnan(loss)
     assert code.positions.min() >= 0 and code.positions.max() < 36
+
+
+def test_maps_taken_in_blocks_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, filters = random_images(3, 2, 9, 7), random_filters(11, 2, 5)
+    whole, parts = filters.empty_like(), filters.empty_like()
+    step(images, filters, whole, "torch")
+    monkeypatch.setattr(winners_torch, "PATCH_BYTES", 3 * 4 * len(images) * filters.encoder[0].numel())  # three maps
+    step(images, filters, parts, "torch")
+    for one, other in zip(whole.tensors(), parts.tensors(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
 
 
 def test_the_processor_gets_the_compiled_loops() -> None:
