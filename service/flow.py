@@ -16,8 +16,9 @@ from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, Servi
 from service.guards import end_by_deadline, end_if_client_leaves
 from service.images import ImageError, ImageRule, decode
 from service.intake import Upload, read_body
+from service.model import Model
 from service.problems import of_failures
-from service.registry import Model
+from service.session import Precision
 from service.state import Service, service_of
 from service.trace import Trace, trace_of
 
@@ -39,11 +40,12 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is known of a request before its body: a model, and what to do with bad images."""
+    """What is known of a request before its body: a model and its precision, and what to do with bad images."""
 
     model: str | None
     version: str | None
     skip_bad: bool = False
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,11 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
         ServiceError: Any row of the error table.
     """
     service, trace = service_of(request), trace_of(request.scope)
-    model = service.registry.get(ask.model, ask.version)
-    trace.model = model.name
+    model = service.registry.get(ask.model, ask.version, ask.precision)
+    trace.model = model.label
     try:
         async with end_by_deadline(trace, service.settings.request_timeout_s):
+            await service.registry.loaded(model)
             order = await _receive(request, service, model, read)
             service.metrics.inflight.inc(trace.images)
             try:
@@ -117,6 +120,7 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
     model.statistics.succeed(trace, count)
     response.headers["X-Model"] = model.name
     response.headers["X-Model-Version"] = model.version
+    response.headers["X-Model-Precision"] = model.precision
     return response
 
 

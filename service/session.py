@@ -15,8 +15,9 @@ from service.errors import InferenceFailed
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["exact", "fast"]
 GOLDEN_TOLERANCE = 1e-3
-"""Largest golden error that is accepted, as a share of the largest golden value."""
+"""Largest golden error of the exact graph that is accepted, as a share of the largest golden value."""
 
 # The protobuf bytes of an external_data entry with the key "location".
 _EXTERNAL_DATA = b"\n\x08location\x12"
@@ -35,15 +36,17 @@ class Golden:
     Attributes:
         max_abs_error: Largest absolute difference from what training computed.
         relative_error: Per output, that difference as a share of the largest golden value; the largest of them.
+        tolerance: Largest relative error that is accepted.
     """
 
     max_abs_error: float
     relative_error: float
+    tolerance: float = GOLDEN_TOLERANCE
 
     @property
     def ok(self) -> bool:
         """Whether the model computes what it was trained to compute; NaN is not ok."""
-        return self.relative_error <= GOLDEN_TOLERANCE
+        return self.relative_error <= self.tolerance
 
 
 class Session:
@@ -54,20 +57,25 @@ class Session:
         outputs: Shape of one row of each float32 output, by name: `features` and `logits` first, then all others.
     """
 
-    def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
+    def __init__(self, bundle: Bundle, device: Device, threads: int, precision: Precision = "exact") -> None:
         """Loads the graph and checks that it is what the manifest says.
 
         Args:
             bundle: The verified bundle.
-            device: `auto` takes CUDA if it is there.
+            device: `auto` takes CUDA if it is there; integers are computed on the CPU in any case.
             threads: CPU threads of one run.
+            precision: Which of the bundle's graphs.
 
         Raises:
             DeviceError: CUDA was asked for and does not work.
             BundleError: The graph does not load or differs from the manifest.
         """
         self._bundle = bundle
-        file = bundle.path / "model.onnx"
+        self._golden_prefix, self._tolerance = "", GOLDEN_TOLERANCE
+        if precision == "fast":
+            device = "cpu"
+            self._golden_prefix, self._tolerance = "fast_", bundle.fast.golden_tolerance
+        file = bundle.path / bundle.graph_file(precision)
         try:
             graph = file.read_bytes()
             if _EXTERNAL_DATA in graph:
@@ -120,20 +128,21 @@ class Session:
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
-        known = frozenset(name for name in self.outputs if name in self._golden)
+        prefix = self._golden_prefix
+        known = frozenset(name for name in self.outputs if prefix + name in self._golden)
         rows = self.run(np.ascontiguousarray(self._golden["images"]), known)
         absolute, relative = [0.0], [0.0]
         for name, actual in rows.items():
-            expected = self._golden[name]
+            expected = self._golden[prefix + name].astype(np.float32)
             if actual.shape != expected.shape:
                 raise BundleError(
-                    f"{self._bundle.path}/golden.npz: {name} has shape {expected.shape}, not {actual.shape}"
+                    f"{self._bundle.path}/golden.npz: {prefix}{name} has shape {expected.shape}, not {actual.shape}"
                 )
             error = float(np.max(np.abs(actual - expected)))
             absolute.append(error)
             relative.append(error / max(float(np.max(np.abs(expected))), 1e-12))
         # max() drops NaN depending on its place, np.max never does.
-        return Golden(float(np.max(absolute)), float(np.max(relative)))
+        return Golden(float(np.max(absolute)), float(np.max(relative)), self._tolerance)
 
     def _float_outputs(self) -> dict[str, tuple[int, ...]]:
         """Lists the outputs that clients can ask for: float32, one row an image, of a fixed shape."""
@@ -152,7 +161,7 @@ class Session:
 
     def _check_golden_file(self, file: str) -> None:
         """Checks that there is something to compare with."""
-        for name in ("images", "features", "logits"):
+        for name in ("images", f"{self._golden_prefix}features", f"{self._golden_prefix}logits"):
             if name not in self._golden:
                 raise BundleError(f"{file}: holds no {name}")
         images = self._golden["images"]
