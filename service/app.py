@@ -29,8 +29,8 @@ from service.settings import Settings
 from service.state import Service
 
 _EXPOSED = [
-    *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Shape", "X-Dtype", "X-Failed-Indices"),
-    *("Retry-After", "Inference-Header-Content-Length"),
+    *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Model-Precision", "X-Shape", "X-Dtype"),
+    *("X-Failed-Indices", "Retry-After", "Inference-Header-Content-Length"),
 ]
 
 
@@ -121,5 +121,5 @@ async def _check_golden_forever(service: Service) -> None:
     interval_s = service.settings.golden_interval_s
     while interval_s:
         await asyncio.sleep(interval_s)
-        for model in service.registry.models.values():
+        for model in service.registry.served:
             await asyncio.to_thread(model.check_golden, service.metrics)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service.images import ImageRule
-from service.manifest import Manifest
+from service.manifest import Fast, Manifest
 
 _CHUNK = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20
@@ -49,9 +49,23 @@ class Bundle:
         return self.manifest.version
 
     @property
-    def sha256(self) -> str:
-        """SHA-256 of `model.onnx`."""
-        return self.manifest.files["model.onnx"].sha256
+    def fast(self) -> Fast:
+        """The graph in integers.
+
+        Raises:
+            BundleError: The bundle has none.
+        """
+        if self.manifest.fast is None:
+            raise BundleError(f"{self.path}/manifest.json: tells of no fast graph")
+        return self.manifest.fast
+
+    def graph_file(self, precision: str) -> str:
+        """Name of the file of the graph in a precision, `exact` or `fast`."""
+        return self.fast.file if precision == "fast" else "model.onnx"
+
+    def sha256(self, precision: str) -> str:
+        """SHA-256 of that file."""
+        return self.manifest.files[self.graph_file(precision)].sha256
 
     @property
     def shape(self) -> tuple[int, int, int]:

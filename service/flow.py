@@ -15,8 +15,9 @@ from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, Servi
 from service.guards import Guard
 from service.images import ImageRule
 from service.intake import Upload, collect_body
+from service.model import Model
 from service.problems import of_failures
-from service.registry import Model
+from service.session import Precision
 from service.state import Service, service_of
 from service.trace import Trace, trace_of
 
@@ -38,11 +39,12 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is known of a request before its body: a model, and what to do with bad images."""
+    """What is known of a request before its body: a model and its precision, and what to do with bad images."""
 
     model: str | None
     version: str | None
     skip_bad: bool = False
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,14 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
         ServiceError: Any row of the error table.
     """
     service, trace = service_of(request), trace_of(request.scope)
-    model = service.registry.get(ask.model, ask.version)
-    trace.model = model.name
+    model = service.registry.get(ask.model, ask.version, ask.precision)
+    trace.model = model.label
     if remember := request.scope.get(REMEMBER):
         remember(ask, read)
     limits = service.limits.receive_s, service.settings.request_timeout_s
     try:
         async with Guard(request.scope, request.receive, trace, *limits) as guard:
+            await service.registry.loaded(model)
             order = await _receive(request, service, model, read)
             service.metrics.inflight.inc(trace.images)
             try:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.bundle import Bundle, BundleError
 
 GOLDEN_TOLERANCE = 1e-3
-"""Largest golden error that is accepted, as a share of the largest golden value."""
+"""Largest golden error of the exact graph that is accepted, as a share of the largest golden value."""
 
 Run = Callable[[NDArray[np.uint8], frozenset[str]], dict[str, NDArray[np.float32]]]
 
@@ -21,33 +21,39 @@ class Golden:
     Attributes:
         max_abs_error: Largest absolute difference from what training computed.
         relative_error: Per output, that difference as a share of the largest golden value; the largest of them.
+        tolerance: Largest relative error that is accepted.
     """
 
     max_abs_error: float
     relative_error: float
+    tolerance: float = GOLDEN_TOLERANCE
 
     @property
     def ok(self) -> bool:
         """Whether the model computes what it was trained to compute; NaN is not ok."""
-        return self.relative_error <= GOLDEN_TOLERANCE
+        return self.relative_error <= self.tolerance
 
 
 class GoldenImages:
     """The images and what training computed for them."""
 
-    def __init__(self, bundle: Bundle, outputs: Iterable[str]) -> None:
+    def __init__(
+        self, bundle: Bundle, outputs: Iterable[str], prefix: str = "", tolerance: float = GOLDEN_TOLERANCE
+    ) -> None:
         """Reads the file.
 
         Args:
             bundle: Where it is.
             outputs: Names of the model's outputs; the file holds `features` and `logits`, and may hold others.
+            prefix: What the file puts before these names.
+            tolerance: Largest relative error that is accepted.
 
         Raises:
             BundleError: There is nothing in it to compare with.
         """
         self._file = f"{bundle.path}/golden.npz"
         arrays = bundle.arrays("golden.npz")
-        for name in ("images", "features", "logits"):
+        for name in ("images", f"{prefix}features", f"{prefix}logits"):
             if name not in arrays:
                 raise BundleError(f"{self._file}: holds no {name}")
         images = arrays["images"]
@@ -55,7 +61,8 @@ class GoldenImages:
             shape = ", ".join(str(size) for size in bundle.shape)
             raise BundleError(f"{self._file}: images are {images.dtype} {images.shape}, not uint8 (N, {shape})")
         self._images = np.ascontiguousarray(images)
-        self._expected = {name: arrays[name] for name in outputs if name in arrays}
+        self._expected = {name: arrays[prefix + name].astype(np.float32) for name in outputs if prefix + name in arrays}
+        self._tolerance = tolerance
 
     def check(self, run: Run, max_batch: int) -> Golden:
         """Computes the images again.
@@ -78,4 +85,4 @@ class GoldenImages:
                 errors[name] = float(np.maximum(errors[name], np.max(np.abs(actual - expected))))
         largest = {name: max(float(np.max(np.abs(rows))), 1e-12) for name, rows in self._expected.items()}
         relative = [error / largest[name] for name, error in errors.items()]
-        return Golden(float(np.max([*errors.values()])), float(np.max(relative)))
+        return Golden(float(np.max([*errors.values()])), float(np.max(relative)), self._tolerance)

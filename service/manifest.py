@@ -68,6 +68,13 @@ class FileFact(_Part):
     bytes: int = Field(ge=0)
 
 
+class Fast(_Part):
+    """The graph in 8-bit integers; its golden outputs are the exact graph's names with `fast_` before them."""
+
+    file: FilePath
+    golden_tolerance: float = Field(gt=0, le=0.1)
+
+
 class Manifest(_Part):
     """What a bundle says of itself, as far as serving needs it."""
 
@@ -80,10 +87,12 @@ class Manifest(_Part):
     feature_dim: Positive
     layers: tuple[Layer, ...] = Field(min_length=1)
     files: dict[FilePath, FileFact]
+    fast: Fast | None = None
 
     @model_validator(mode="after")
     def _files_are_listed(self) -> "Manifest":
-        for name in ("model.onnx", "filters.npz", "golden.npz"):
+        fast = () if self.fast is None else (self.fast.file,)
+        for name in ("model.onnx", "filters.npz", "golden.npz", *fast):
             if name not in self.files:
                 raise ValueError(f"files does not list {name}")
         return self

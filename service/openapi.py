@@ -84,6 +84,7 @@ FEATURES_ANSWER: dict[str, Any] = {
     "headers": {
         "X-Model": {"schema": {"type": "string"}},
         "X-Model-Version": {"schema": {"type": "string"}},
+        "X-Model-Precision": {"schema": {"type": "string", "enum": ["exact", "fast"]}},
         "X-Shape": {"schema": {"type": "string"}, "description": "Of octet-stream: N,D."},
         "X-Dtype": {"schema": {"type": "string"}, "description": "Of octet-stream: float32 or float16."},
         "X-Failed-Indices": {"schema": {"type": "string"}, "description": "With on_error=skip, what has no row."},

@@ -1,156 +1,30 @@
 """Which models are served: finds the bundles, loads the highest version of each in the background, watches them."""
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from service.batcher import Batcher
-from service.bundle import Bundle, BundleError, find_versions, load_bundle
-from service.cpus import usable_cpus
+from service.bundle import BundleError, find_versions
 from service.devices import DeviceError
-from service.errors import InferenceFailed, NotFound, NotReady
-from service.golden import Golden
+from service.errors import Malformed, NotFound, NotReady
 from service.metrics import Metrics
-from service.session import Session
+from service.model import Model
+from service.session import Precision
 from service.settings import Settings
 from service.statistics import Statistics
 
 logger = logging.getLogger(__name__)
 
 
-class Model:
-    """One served model: a bundle, its session and its batcher, once they are loaded."""
-
-    def __init__(self, name: str, versions: Sequence[str]) -> None:
-        """Starts out not loaded; `versions` are those on disk, the served one first."""
-        self.name = name
-        self.versions = tuple(versions)
-        self.version = versions[0]
-        self.headers = [(b"x-model", self.name.encode()), (b"x-model-version", self.version.encode())]
-        self.golden: Golden | None = None
-        self.checked_at = time.monotonic()
-        self.statistics = Statistics()
-        self._bundle: Bundle | None = None
-        self._session: Session | None = None
-        self._batcher: Batcher | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is loaded and computes its golden images right."""
-        return self._batcher is not None and self.golden is not None and self.golden.ok
-
-    @property
-    def state(self) -> str:
-        """One sentence for the readiness answer."""
-        if self._batcher is None or self.golden is None:
-            return "loading"
-        if not self.golden.ok:
-            return f"golden images differ by {self.golden.max_abs_error:g}"
-        return "loaded, warm, golden images right"
-
-    @property
-    def bundle(self) -> Bundle:
-        """The verified bundle.
-
-        Raises:
-            NotReady: It is not loaded.
-        """
-        if self._bundle is None:
-            raise NotReady(f"The model {self.name} is still loading.", headers={"Retry-After": "1"})
-        return self._bundle
-
-    @property
-    def session(self) -> Session:
-        """The loaded session.
-
-        Raises:
-            NotReady: It is not loaded.
-        """
-        if self._session is None:
-            raise NotReady(f"The model {self.name} is still loading.", headers={"Retry-After": "1"})
-        return self._session
-
-    @property
-    def batcher(self) -> Batcher:
-        """The batcher of a model that is ready.
-
-        Raises:
-            NotReady: It is not loaded, or computes wrong numbers.
-        """
-        if self._batcher is None or not self.ready:
-            raise NotReady(f"The model {self.name} is not ready: {self.state}.", headers={"Retry-After": "1"})
-        return self._batcher
-
-    def load(self, settings: Settings, metrics: Metrics) -> None:
-        """Verifies the bundle, loads and warms the session, checks the golden images, starts the batcher.
-
-        Raises:
-            BundleError: The bundle cannot be served.
-            DeviceError: The device is not there.
-        """
-        bundle = load_bundle(settings.models_dir / self.name / self.version)
-        threads = settings.threads or usable_cpus()
-        session = Session(bundle, settings.device, threads, settings.concurrent_runs)
-        session.warm_up(settings.max_batch)
-        self._bundle, self._session = bundle, session
-        queue_seconds = metrics.queue_seconds.labels(self.name)
-        inference_seconds = metrics.inference_seconds.labels(self.name, session.provider)
-        batch_images = metrics.batch_images.labels(self.name)
-
-        def on_batch(images: int, waits_s: Sequence[float], run_s: float) -> None:
-            batch_images.observe(images)
-            inference_seconds.observe(run_s)
-            self.statistics.run(images, run_s)
-            for wait_s in waits_s:
-                queue_seconds.observe(wait_s)
-
-        self.check_golden(metrics)
-        batcher = Batcher(
-            session.run,
-            bundle.shape,
-            max_batch=session.best_batch,
-            queue_images=settings.queue_images,
-            max_wait_s=settings.max_wait_ms / 1000,
-            runs=session.runs,
-            on_batch=on_batch,
-        )
-        metrics.queue_images.labels(self.name).set_function(lambda: batcher.waiting)
-        metrics.queue_limit.labels(self.name).set(batcher.limit)
-        metrics.model_info.labels(
-            self.name, self.version, bundle.sha256, bundle.manifest.dataset, session.provider
-        ).set(1)
-        self._batcher = batcher
-        metrics.model_ready.labels(self.name, self.version).set(self.ready)
-
-    def check_golden(self, metrics: Metrics) -> None:
-        """Computes the golden images again; the outcome decides whether the model is ready."""
-        if self._session is None:
-            return
-        try:
-            self.golden = self._session.check_golden()
-        except InferenceFailed:
-            logger.exception("golden images could not be computed", extra={"model": self.name})
-            self.golden = Golden(float("nan"), float("nan"))
-        self.checked_at = time.monotonic()
-        metrics.golden_error.labels(self.name).set(self.golden.max_abs_error)
-        metrics.model_ready.labels(self.name, self.version).set(self.ready)
-        if not self.golden.ok:
-            logger.error("golden images differ", extra={"model": self.name, "max_abs_error": self.golden.max_abs_error})
-
-    def alive(self, longest_run_s: float) -> bool:
-        """Whether its threads live and none is stuck; a model that still loads counts as alive."""
-        return self._batcher is None or self._batcher.alive(longest_run_s)
-
-    def close(self) -> None:
-        """Stops its batcher."""
-        if self._batcher is not None:
-            self._batcher.close()
-
-
 class Registry:
-    """All served models by name."""
+    """All served models by name.
+
+    Attributes:
+        models: By name, in the precision of requests that ask for none.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Looks which bundles there are; nothing is loaded yet.
@@ -160,7 +34,18 @@ class Registry:
         """
         self.settings = settings
         self.metrics = metrics
-        self.models = {name: Model(name, versions) for name, versions in find_versions(settings.models_dir).items()}
+        self.models: dict[str, Model] = {}
+        self._others: dict[str, Model] = {}
+        self._threads: list[threading.Thread] = []
+        self._late: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+        other: Precision = "exact" if settings.precision == "fast" else "fast"
+        for name, versions in find_versions(settings.models_dir).items():
+            statistics = Statistics()
+            self.models[name] = Model(name, versions, settings.precision, statistics)
+            self._others[name] = Model(name, versions, other, statistics)
+            self.models[name].expected = True
+            self._others[name].expected = settings.preload == "all"
         if settings.default_model not in self.models:
             have = ", ".join(self.models) or "none"
             raise BundleError(
@@ -168,8 +53,7 @@ class Registry:
                 f"SCA_MODELS_DIR={str(settings.models_dir)!r} (there: {have})"
             )
         for model in self.models.values():
-            metrics.model_ready.labels(model.name, model.version).set(0)
-        self._threads: list[threading.Thread] = []
+            metrics.model_ready.labels(model.label, model.version).set(0)
 
     def start(self, on_failure: Callable[[Exception], None]) -> None:
         """Loads all models at a time, each in a thread of its own; does nothing the second time.
@@ -181,17 +65,17 @@ class Registry:
             return
 
         def load(model: Model) -> None:
-            started = time.monotonic()
             try:
-                model.load(self.settings, self.metrics)
+                self._load(model)
+                other = self._others[model.name]
+                other.expected = other.expected and model.bundle.manifest.fast is not None
+                if other.expected:
+                    self._load(other, beside=model)
             # Anything that keeps a model from loading has to stop the start, and a thread cannot raise to anyone.
             except Exception as error:
                 if not isinstance(error, BundleError | DeviceError):
                     logger.exception("model failed to load", extra={"model": model.name})
                 on_failure(error)
-                return
-            seconds = round(time.monotonic() - started, 3)
-            logger.info("model loaded", extra={"model": model.name, "version": model.version, "seconds": seconds})
 
         for model in self.models.values():
             self._threads.append(threading.Thread(target=load, args=(model,), name=f"load-{model.name}", daemon=True))
@@ -199,22 +83,54 @@ class Registry:
             thread.start()
 
     @property
+    def served(self) -> list[Model]:
+        """Every graph that is loaded, or has to be before the service is ready."""
+        graphs = [graph for name in self.models for graph in (self.models[name], self._others[name])]
+        return [graph for graph in graphs if graph.expected]
+
+    @property
     def ready(self) -> bool:
         """Whether every model is ready."""
-        return all(model.ready for model in self.models.values())
+        return all(model.ready for model in self.served)
 
-    def get(self, name: str | None, version: str | None = None) -> Model:
+    def get(self, name: str | None, version: str | None = None, precision: Precision | None = None) -> Model:
         """Finds a model, the default one if no name is given.
 
         Raises:
             NotFound: There is no such model, or it is served in another version.
+            Malformed: It has no graph in this precision.
+            NotReady: That is not known yet.
         """
         model = self.models.get(name if name is not None else self.settings.default_model)
         if model is None:
             raise NotFound(f"There is no model {str(name)[:100]!r}; there are {', '.join(self.models)}.")
         if version is not None and version != model.version:
             raise NotFound(f"The model {model.name} is served in version {model.version}, not {version[:100]!r}.")
-        return model
+        if precision is None or precision == model.precision:
+            return model
+        if model.bundle.manifest.fast is None:
+            raise Malformed(f"The model {model.name} has no {precision} graph; it answers with precision=exact.")
+        return self._others[model.name]
+
+    async def loaded(self, model: Model) -> None:
+        """Waits for a graph that is loaded when it is first asked for; all that ask meanwhile wait for one loading.
+
+        Raises:
+            NotReady: It cannot be loaded.
+        """
+        if model.expected:
+            return
+        if model.label not in self._late:
+            self._late[model.label] = asyncio.create_task(asyncio.to_thread(self._load_late, model))
+        try:
+            # The first client may leave; the others still wait.
+            await asyncio.shield(self._late[model.label])
+        except (BundleError, DeviceError) as error:
+            logger.error("model failed to load", exc_info=error, extra={"model": model.label})
+            raise NotReady(f"The model {model.label} cannot be loaded.") from error
+        finally:
+            if model.label in self._late and self._late[model.label].done():
+                del self._late[model.label]
 
     def describe(self, model: Model) -> dict[str, Any]:
         """Returns what a client may know of a model: its manifest, versions, and whether it is the default."""
@@ -229,5 +145,18 @@ class Registry:
 
     def close(self) -> None:
         """Stops all batchers."""
-        for model in self.models.values():
+        self._closed = True
+        for model in (*self.models.values(), *self._others.values()):
+            model.close()
+
+    def _load(self, model: Model, beside: Model | None = None) -> None:
+        started = time.monotonic()
+        model.load(self.settings, self.metrics, beside)
+        seconds = round(time.monotonic() - started, 3)
+        logger.info("model loaded", extra={"model": model.label, "version": model.version, "seconds": seconds})
+
+    def _load_late(self, model: Model) -> None:
+        self._load(model, beside=self.models[model.name])
+        model.expected = True
+        if self._closed:
             model.close()

@@ -28,6 +28,15 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto takes CUDA if it is there and logs if not; cuda refuses to start without it."
     )
+    precision: Literal["exact", "fast"] = Field(
+        "exact",
+        description="Graph for requests that name none: float32, or 8-bit integers where the bundle has such a graph.",
+    )
+    preload: Literal["default", "all"] = Field(
+        "default",
+        description="Graphs loaded at the start: the default precision's, the other when it is first asked "
+        "for; or all.",
+    )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads of a model; 0 takes the CPUs that affinity and cgroup quota leave."
     )
@@ -88,7 +97,7 @@ class Settings(BaseSettings):
             raise ValueError("an item of the comma-separated list is empty")
         return items
 
-    @field_validator("log_level", "device", mode="before")
+    @field_validator("log_level", "device", "precision", "preload", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

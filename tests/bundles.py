@@ -47,6 +47,7 @@ def write_bundle(
     alpha_background: Literal["black", "white"] = "white",
     weight: int = 1,
     embedding: bool = False,
+    fast: bool = False,
 ) -> Path:
     """Writes `<models_dir>/<name>/<version>/` with a Conv, Relu, MaxPool, Gemm model of random weights.
 
@@ -64,6 +65,7 @@ def write_bundle(
         weight: How many times the graph computes its convolution, to make a run slow.
         embedding: Whether the graph has outputs beyond the two that it must have: `embedding` (N, maps), the pooled
             maps themselves, and `winners` int64, which is no vector of numbers.
+        fast: Whether there is a second graph, `model.fast.onnx`, which computes with coarser filters.
 
     Returns:
         The bundle's folder.
@@ -104,19 +106,37 @@ def write_bundle(
             }
         ],
     }
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, {f"sca.{key}": json.dumps(value) for key, value in facts.items()})
-    onnx.checker.check_model(model)
+    model = _model(graph, facts)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     np.savez(folder / "filters.npz", layer1_encoder=encoder, layer1_decoder=-encoder, layer1_pixels=-encoder)
     golden = smooth_images(16, size, size, bands * views, seed=7)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [name for name in ("features", "logits", "embedding") if name in {node.name for node in graph.output}]
-    computed = dict(zip(names, session.run(names, {"images": golden}), strict=True))
+    computed: dict[str, Any] = dict(_outputs(model, golden))
+    if fast:
+        (filters,) = [tensor for tensor in graph.initializer if tensor.name == "encoder"]
+        filters.CopyFrom(numpy_helper.from_array(np.round(encoder * 16) / 16, "encoder"))
+        rounded = _model(graph, facts)
+        (folder / "model.fast.onnx").write_bytes(rounded.SerializeToString())
+        computed |= {f"fast_{name}": rows.astype(np.float16) for name, rows in _outputs(rounded, golden).items()}
+        facts |= {"fast": {"file": "model.fast.onnx", "precision": "int8", "golden_tolerance": 0.02}}
     np.savez(folder / "golden.npz", images=golden, **computed)
     (folder / "README.md").write_text(f"# {name}\n")
     write_manifest(folder, facts)
     return folder
+
+
+def _model(graph: onnx.GraphProto, facts: dict[str, Any]) -> onnx.ModelProto:
+    """Makes a graph a checked model with these facts in its metadata."""
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {f"sca.{key}": json.dumps(value) for key, value in facts.items()})
+    onnx.checker.check_model(model)
+    return model
+
+
+def _outputs(model: onnx.ModelProto, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Computes what golden outputs there are."""
+    names = [n for n in ("features", "logits", "embedding") if n in {node.name for node in model.graph.output}]
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
 
 def _add_outputs(graph: onnx.GraphProto, maps: int, size: int) -> None:

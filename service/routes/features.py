@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Request, Response
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
 from service.intake import header, parse
+from service.model import Model
 from service.openapi import FEATURES_ANSWER, IMAGES_BODY, answers
 from service.problems import listed
-from service.registry import Model
 from service.render import FORMATS, JSON, Format, pick_format
-from service.routes.parameters import ModelName, ModelVersion, OnError
+from service.routes.parameters import ModelName, ModelPrecision, ModelVersion, OnError
 from service.state import service_of
 from service.vectors import DEFAULT_OUTPUT, DType, Vectors, as_rows
 
@@ -30,6 +30,7 @@ async def features(
     request: Request,
     model: ModelName = None,
     version: ModelVersion = None,
+    precision: ModelPrecision = None,
     on_error: OnError = "fail",
     form: Annotated[str | None, Query(alias="format", description=f"Beats Accept: {_FORMATS}.")] = None,
     encoding: Annotated[
@@ -57,7 +58,7 @@ async def features(
         upload = parse(content_type, body, model.bundle.shape, service.limits)
         return Order(upload, frozenset((output,)), chosen.name, write)
 
-    return await answer(request, Ask(model, version, on_error == "skip"), read)
+    return await answer(request, Ask(model, version, on_error == "skip", precision), read)
 
 
 def _check_output(model: Model, output: str) -> None:

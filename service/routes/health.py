@@ -25,9 +25,9 @@ async def live(request: Request) -> Response:
     """Tells whether the process still works; load, loading and draining do not turn it red."""
     service = service_of(request)
     checks = [_check("event-loop", True, 0.0, "answering")]
-    for model in service.registry.models.values():
+    for model in service.registry.served:
         alive = model.alive(service.longest_run_s)
-        checks.append(_check(f"batcher:{model.name}", alive, 0.0, "working" if alive else "dead or stuck"))
+        checks.append(_check(f"batcher:{model.label}", alive, 0.0, "working" if alive else "dead or stuck"))
     return _answer(checks)
 
 
@@ -41,9 +41,9 @@ async def ready(request: Request) -> Response:
     service = service_of(request)
     detail = "shutting down" if service.draining else "taking work"
     checks = [_check("accepting", not service.draining, 0.0, detail)]
-    for model in service.registry.models.values():
+    for model in service.registry.served:
         age_s = time.monotonic() - model.checked_at
-        checks.append(_check(f"model:{model.name}", model.ready, age_s, model.state))
+        checks.append(_check(f"model:{model.label}", model.ready, age_s, model.state))
     return _answer(checks)
 
 

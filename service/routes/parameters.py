@@ -4,8 +4,17 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
+from service.session import Precision
+
 ModelName = Annotated[str | None, Query(description="Name of the model; the default one if left out.")]
 ModelVersion = Annotated[str | None, Query(description="Version that must be the served one.")]
+ModelPrecision = Annotated[
+    Precision | None,
+    Query(
+        description="exact: the graph in float32; fast: in 8-bit integers, with the accuracy and deviation that the "
+        "model's manifest states. Left out, what the server is set to."
+    ),
+]
 OnError = Annotated[
     Literal["fail", "skip"],
     Query(

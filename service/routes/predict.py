@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
 from service.intake import header, parse
+from service.model import Model
 from service.openapi import IMAGES_BODY, PREDICT_ANSWER, answers
 from service.problems import listed
-from service.registry import Model
 from service.render import JSON, pick_format
-from service.routes.parameters import ModelName, ModelVersion, OnError
+from service.routes.parameters import ModelName, ModelPrecision, ModelVersion, OnError
 from service.state import service_of
 
 router = APIRouter(tags=["images"])
@@ -32,6 +32,7 @@ async def predict(
     request: Request,
     model: ModelName = None,
     version: ModelVersion = None,
+    precision: ModelPrecision = None,
     on_error: OnError = "fail",
     top_k: Annotated[int, Query(ge=1, description="How many classes to list for each image.")] = 1,
     form: Annotated[str | None, Query(alias="format", description="Only json.")] = None,
@@ -48,7 +49,7 @@ async def predict(
         upload = parse(content_type, body, model.bundle.shape, service.limits)
         return Order(upload, _WANTS, JSON.name, partial(_write, top_k))
 
-    return await answer(request, Ask(model, version, on_error == "skip"), read)
+    return await answer(request, Ask(model, version, on_error == "skip", precision), read)
 
 
 def _write(top_k: int, answered: Answered) -> Response:

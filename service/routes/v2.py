@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path, Request, Response
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
 from service.intake import header, parse_json, read_body
+from service.model import Model
 from service.openapi_v2 import EXAMPLES, INDEX_BODY, INFER_ANSWER, INFER_BODY, VERSION, v2_answers
-from service.registry import Model
+from service.routes.parameters import ModelPrecision
 from service.state import service_of
 from service.v2 import metadata
 from service.v2.request import read_request
@@ -52,7 +53,7 @@ async def server() -> Response:
 async def live(request: Request) -> Response:
     """Tells whether the process still works."""
     service = service_of(request)
-    stuck = [model.name for model in service.registry.models.values() if not model.alive(service.longest_run_s)]
+    stuck = [model.label for model in service.registry.served if not model.alive(service.longest_run_s)]
     return _health({"live": not stuck}, f"dead or stuck: {', '.join(stuck)}" if stuck else None)
 
 
@@ -60,7 +61,7 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Tells whether requests for every model will be answered."""
     service = service_of(request)
-    missing = [f"{model.name}: {model.state}" for model in service.registry.models.values() if not model.ready]
+    missing = [f"{model.label}: {model.state}" for model in service.registry.served if not model.ready]
     reason = "shutting down" if service.draining else "; ".join(missing) or None
     return _health({"live": True, "ready": reason is None}, reason)
 
@@ -115,7 +116,7 @@ _REFUSALS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
 @_for_models("POST", "/infer", INFER_ANSWER, *_REFUSALS, body=INFER_BODY)
-async def infer(request: Request, name: Name) -> Response:
+async def infer(request: Request, name: Name, precision: ModelPrecision = None) -> Response:
     """Computes outputs of a model for images: UINT8 pixels of its size, or BYTES, one image file an element."""
     limits = service_of(request).limits
     length = header(request.scope, b"inference-header-content-length")
@@ -129,7 +130,7 @@ async def infer(request: Request, name: Name) -> Response:
         label = "v2-binary" if any(output.binary for output in asked.outputs) else "v2-json"
         return Order(asked.upload, frozenset(output.name for output in asked.outputs), label, write)
 
-    return await answer(request, Ask(name, request.path_params.get("version")), read)
+    return await answer(request, Ask(name, request.path_params.get("version"), precision=precision), read)
 
 
 def _named(request: Request, name: str) -> Model:

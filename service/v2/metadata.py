@@ -3,7 +3,7 @@
 from typing import Any
 
 from service import __version__
-from service.registry import Model
+from service.model import Model
 from service.settings import Settings
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")

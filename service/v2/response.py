@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from service.batch import Outputs
-from service.registry import Model
+from service.model import Model
 from service.v2.request import InferRequest, Requested
 
 Float32Rows = NDArray[np.float32]

@@ -74,6 +74,7 @@ def test_the_v2_routes_tell_their_errors_in_that_protocols_form(document: dict[s
     assert {(one["name"], one["in"]) for one in infer["parameters"]} == {
         ("name", "path"),
         ("version", "path"),
+        ("precision", "query"),
         ("Inference-Header-Content-Length", "header"),
     }
     for path, operations in document["paths"].items():

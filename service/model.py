@@ -1,0 +1,183 @@
+"""One graph of a bundle, from its files to a batcher that computes: loaded, warmed, its golden images right."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from service.batcher import Batcher
+from service.bundle import Bundle, BundleError, load_bundle
+from service.cpus import usable_cpus
+from service.errors import InferenceFailed, NotReady
+from service.golden import Golden
+from service.metrics import Metrics
+from service.session import Precision, Session
+from service.settings import Settings
+from service.statistics import Statistics
+
+logger = logging.getLogger(__name__)
+
+
+class Model:
+    """One served graph of a model: its bundle, session and batcher, once they are loaded.
+
+    Attributes:
+        name: Of the model.
+        versions: Those on disk, the served one first.
+        precision: Which of the bundle's graphs; one that is to be `fast` and has no such graph becomes `exact`.
+        statistics: Counts of the model, over all its graphs.
+        expected: Whether the service is not ready without it.
+        golden: The outcome of the last check.
+        checked_at: When that was, on the monotonic clock.
+    """
+
+    def __init__(self, name: str, versions: Sequence[str], precision: Precision, statistics: Statistics) -> None:
+        """Starts out not loaded."""
+        self.name = name
+        self.versions = tuple(versions)
+        self.version = versions[0]
+        self.precision = precision
+        self.statistics = statistics
+        self.expected = False
+        self.golden: Golden | None = None
+        self.checked_at = time.monotonic()
+        self._bundle: Bundle | None = None
+        self._session: Session | None = None
+        self._batcher: Batcher | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in metrics, logs and checks."""
+        return self.name if self.precision == "exact" else f"{self.name}:{self.precision}"
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What every answer of it says."""
+        return [
+            (b"x-model", self.name.encode()),
+            (b"x-model-version", self.version.encode()),
+            (b"x-model-precision", self.precision.encode()),
+        ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is loaded and computes its golden images right."""
+        return self._batcher is not None and self.golden is not None and self.golden.ok
+
+    @property
+    def state(self) -> str:
+        """One sentence for the readiness answer."""
+        if self._batcher is None or self.golden is None:
+            return "loading"
+        if not self.golden.ok:
+            return f"golden images differ by {self.golden.max_abs_error:g}"
+        return "loaded, warm, golden images right"
+
+    @property
+    def bundle(self) -> Bundle:
+        """The verified bundle.
+
+        Raises:
+            NotReady: It is not loaded.
+        """
+        if self._bundle is None:
+            raise NotReady(f"The model {self.label} is still loading.", headers={"Retry-After": "1"})
+        return self._bundle
+
+    @property
+    def session(self) -> Session:
+        """The loaded session.
+
+        Raises:
+            NotReady: It is not loaded.
+        """
+        if self._session is None:
+            raise NotReady(f"The model {self.label} is still loading.", headers={"Retry-After": "1"})
+        return self._session
+
+    @property
+    def batcher(self) -> Batcher:
+        """The batcher of a model that is ready.
+
+        Raises:
+            NotReady: It is not loaded, or computes wrong numbers.
+        """
+        if self._batcher is None or not self.ready:
+            raise NotReady(f"The model {self.label} is not ready: {self.state}.", headers={"Retry-After": "1"})
+        return self._batcher
+
+    def load(self, settings: Settings, metrics: Metrics, beside: "Model | None" = None) -> None:
+        """Verifies the bundle, loads and warms the session, checks the golden images, starts the batcher.
+
+        Args:
+            settings: What was configured.
+            metrics: The instruments.
+            beside: Another graph of the same bundle that is served already.
+
+        Raises:
+            BundleError: The bundle cannot be served, or is another one than `beside` was loaded from.
+            DeviceError: The device is not there.
+        """
+        bundle = load_bundle(settings.models_dir / self.name / self.version)
+        if beside is not None and bundle.document != beside.bundle.document:
+            raise BundleError(f"{bundle.path}: has changed since it was loaded; start the service again")
+        if self.precision == "fast" and bundle.manifest.fast is None:
+            metrics.model_ready.remove(self.label, self.version)
+            self.precision = "exact"
+        threads = settings.threads or usable_cpus()
+        session = Session(bundle, settings.device, threads, settings.concurrent_runs, self.precision)
+        session.warm_up(settings.max_batch)
+        self._bundle, self._session = bundle, session
+        queue_seconds = metrics.queue_seconds.labels(self.label)
+        inference_seconds = metrics.inference_seconds.labels(self.label, session.provider)
+        batch_images = metrics.batch_images.labels(self.label)
+
+        def on_batch(images: int, waits_s: Sequence[float], run_s: float) -> None:
+            batch_images.observe(images)
+            inference_seconds.observe(run_s)
+            self.statistics.run(images, run_s)
+            for wait_s in waits_s:
+                queue_seconds.observe(wait_s)
+
+        self.check_golden(metrics)
+        batcher = Batcher(
+            session.run,
+            bundle.shape,
+            max_batch=session.best_batch,
+            queue_images=settings.queue_images,
+            max_wait_s=settings.max_wait_ms / 1000,
+            runs=session.runs,
+            on_batch=on_batch,
+        )
+        metrics.queue_images.labels(self.label).set_function(lambda: batcher.waiting)
+        metrics.queue_limit.labels(self.label).set(batcher.limit)
+        metrics.model_info.labels(
+            self.label, self.version, bundle.sha256(self.precision), bundle.manifest.dataset, session.provider
+        ).set(1)
+        self._batcher = batcher
+        metrics.model_ready.labels(self.label, self.version).set(self.ready)
+
+    def check_golden(self, metrics: Metrics) -> None:
+        """Computes the golden images again; the outcome decides whether the model is ready."""
+        if self._session is None:
+            return
+        try:
+            self.golden = self._session.check_golden()
+        except InferenceFailed:
+            logger.exception("golden images could not be computed", extra={"model": self.label})
+            self.golden = Golden(float("nan"), float("nan"))
+        self.checked_at = time.monotonic()
+        metrics.golden_error.labels(self.label).set(self.golden.max_abs_error)
+        metrics.model_ready.labels(self.label, self.version).set(self.ready)
+        if not self.golden.ok:
+            logger.error(
+                "golden images differ", extra={"model": self.label, "max_abs_error": self.golden.max_abs_error}
+            )
+
+    def alive(self, longest_run_s: float) -> bool:
+        """Whether its threads live and none is stuck; a model that still loads counts as alive."""
+        return self._batcher is None or self._batcher.alive(longest_run_s)
+
+    def close(self) -> None:
+        """Stops its batcher."""
+        if self._batcher is not None:
+            self._batcher.close()
