@@ -71,6 +71,34 @@ class LayerConfig:
 
 
 @dataclass(frozen=True)
+class AugmentationConfig:
+    """Changed copies of the training images, for the probe to learn from beside them; all are drawn uniformly."""
+
+    copies: int
+    """Of each image."""
+    mirror: bool = False
+    """Every other copy, from the first on, is mirrored left to right."""
+    shift: float = 0.0
+    """Moved by up to so many pixels in each direction."""
+    rotation: float = 0.0
+    """Turned by up to so many degrees either way."""
+    zoom: float = 0.0
+    """Enlarged or made smaller by up to this share."""
+
+    def __post_init__(self) -> None:
+        """Refuse copies that are all alike."""
+        if self.copies < 1 or min(self.shift, self.rotation, self.zoom) < 0:
+            raise ValueError(f"copies must be at least 1, and ranges not negative: {self}")
+        if not self.warps and not (self.mirror and self.copies == 1):
+            raise ValueError(f"copies would be alike: {self}")
+
+    @property
+    def warps(self) -> bool:
+        """Whether pixels are interpolated."""
+        return max(self.shift, self.rotation, self.zoom) > 0
+
+
+@dataclass(frozen=True)
 class ProbeConfig:
     """The linear classifier on the frozen features, chosen on a validation split of the training set."""
 
@@ -86,6 +114,17 @@ class ProbeConfig:
     """Solver iterations at most, two passes over the features each."""
     tolerance: float = 3e-3
     """A fit ends when its gradient norm falls below this share of the first one's."""
+    augmentation: AugmentationConfig | None = None
+    """Copies to fit to besides the images (the paper has none); held-out images are judged as they are."""
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A frozen dataclass of settings as JSON types; without what is not augmented, as before there was augmentation."""
+    skipped = ("augmentation", None)
+    fields: dict[str, Any] = dataclasses.asdict(
+        settings, dict_factory=lambda items: dict(item for item in items if item != skipped)
+    )
+    return fields
 
 
 @dataclass(frozen=True)
@@ -116,8 +155,7 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The config as plain JSON types."""
-        plain: dict[str, Any] = dataclasses.asdict(self)
-        return plain
+        return plain(self)
 
 
 MNIST_SHALLOW = RunConfig(

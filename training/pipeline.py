@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from training import checkpoints, figures, parallel, reporting, whitening
+from training.augmentation import AugmentedSource
 from training.card import write_card
 from training.config import RunConfig
 from training.datasets import Dataset
@@ -23,7 +24,7 @@ from training.journal import Journal
 from training.probe import Probe, ProbeFit, Trial, validation_start
 from training.runfolder import RunFolder
 from training.sca import SparseConvAutoencoder
-from training.sources import reorder
+from training.sources import ImageSource, reorder
 from training.stack import FeatureExtractor
 from training.whitening import Preprocessing
 
@@ -197,19 +198,35 @@ class Pipeline:
     def _on_features(self, extractor: FeatureExtractor, work: Callable[[ProbeFit], Result]) -> Result:
         """Extract this process's share of the features, for the probe to work on all processes' shares."""
         self.journal.prefix = ""
-        count = len(self.train.labels)
-        middle = validation_start(count, self.config.probe)
-        ranges = [parallel.share(0, middle), parallel.share(middle, count)]
-        rows = np.concatenate([np.arange(*bounds) for bounds in ranges])
+        images, ranges = self._probed()
+        rows = np.concatenate([np.arange(*bounds) for bounds in ranges]) % len(self.train.labels)
         spill = self.folder / f"features-{parallel.rank()}.f16"
         try:
-            features = extract(extractor, self.train.images, ranges, spill, "features", self.device)
+            features = extract(extractor, images, ranges, spill, "features", self.device)
             labels = torch.from_numpy(self.train.labels[rows])
-            fitted = ranges[0][1] - ranges[0][0]
+            copies = len(ranges) // 2
+            fitted, validating = (
+                sum(stop - start for start, stop in part) for part in (ranges[:copies], [ranges[copies]])
+            )
             classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps * self.framing.views
-            return work(ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted))
+            probe = self.config.probe
+            return work(ProbeFit(features, labels, classes, maps, probe, self.journal, fitted, validating))
         finally:
             spill.unlink(missing_ok=True)
+
+    def _probed(self) -> tuple[ImageSource, list[tuple[int, int]]]:
+        """The images that the probe sees, and this process's ranges of them.
+
+        First those to fit to and their copies, then those held out, then the copies of those held out.
+        """
+        count, augmentation = len(self.train.labels), self.config.probe.augmentation
+        images, copies = self.train.images, 1
+        if augmentation is not None:
+            images, copies = AugmentedSource(images, augmentation, self.config.seed), 1 + augmentation.copies
+        middle = validation_start(count, self.config.probe)
+        bounds = [(c * count, c * count + middle) for c in range(copies)]
+        bounds += [(c * count + middle, (c + 1) * count) for c in range(copies)]
+        return images, [parallel.share(*part) for part in bounds]
 
     def _export(self, model: TrainedModel) -> Path:
         name = self.config.name

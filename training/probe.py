@@ -88,13 +88,15 @@ class ProbeFit:
     """Chooses and fits a probe.
 
     Args:
-        features: (N, D), in random order: the last rows validate. Of a job with several processes, this one's rows.
+        features: (N, D): rows to fit to, rows that validate, and rows that only the final fit sees besides. Of a job
+            with several processes, this one's.
         labels: (N,) int64.
         classes: K.
         maps: maps that the features come from, equally many each.
         config: what to try.
         journal: where the curves go.
         fitted: rows before the validating ones; by default what `config.validation_fraction` leaves.
+        validating: rows that validate; by default all that are left.
     """
 
     def __init__(
@@ -106,11 +108,13 @@ class ProbeFit:
         config: ProbeConfig,
         journal: Journal,
         fitted: int | None = None,
+        validating: int | None = None,
     ) -> None:
         self.features, self.classes, self.maps = features, classes, maps
         self.labels = labels if isinstance(features, FeatureFile) else labels.to(features.device)
         self.config, self.journal = config, journal
         self.fitted = validation_start(len(features), config) if fitted is None else fitted
+        self.validated = len(features) if validating is None else self.fitted + validating
 
     def choose(self) -> tuple[Trial, ...]:
         """Try every loss and strength on the split."""
@@ -130,7 +134,7 @@ class ProbeFit:
     def _choose(self) -> tuple[tuple[Trial, ...], Sketch]:
         fitting = part(self.features, 0, self.fitted)
         matrix = DesignMatrix(fitting, Scaling.fit(fitting, self.maps))
-        held_out = DesignMatrix(part(self.features, self.fitted, len(self.features)), matrix.scaling)
+        held_out = DesignMatrix(part(self.features, self.fitted, self.validated), matrix.scaling)
         sketch = Sketch.of(matrix)
         trials: list[Trial] = []
         for loss in self.config.losses:
@@ -141,7 +145,7 @@ class ProbeFit:
         self, loss: str, strengths: tuple[float, ...], matrix: DesignMatrix, held_out: DesignMatrix, sketch: Sketch
     ) -> Iterator[Trial]:
         weights = self._fit(loss, strengths, matrix, sketch, f"probe: {loss}")
-        train, held = self.labels[: matrix.rows], self.labels[matrix.rows :]
+        train, held = self.labels[: matrix.rows], self.labels[self.fitted : self.validated]
         fitted_scores, scores = (
             m.times(weights.flatten(1)).view(m.rows, len(strengths), self.classes) for m in (matrix, held_out)
         )

@@ -107,3 +107,18 @@ def test_logits_are_calibrated_by_the_chosen_temperature(tmp_path: Path) -> None
     logits = features[1000:].float() @ probe.weights + probe.bias
     confidence, right = logits.softmax(1).amax(1).mean(), (logits.argmax(1) == labels[1000:]).float().mean()
     assert float(confidence) == pytest.approx(float(right), abs=0.06)
+
+
+def test_rows_after_the_validating_ones_are_for_the_final_fit_alone(tmp_path: Path) -> None:
+    features, labels = drawn(600)
+    config = ProbeConfig(losses=("svm",), strengths={"svm": (0.01, 1.0)}, max_iterations=40)
+
+    def fit(folder: str, rest: Tensor, labels_of_rest: Tensor) -> Probe:
+        rows, of_rows = torch.cat([features[:400], rest]), torch.cat([labels[:400], labels_of_rest])
+        with Journal(tmp_path / folder) as journal:
+            return ProbeFit(rows, of_rows, CLASSES, MAPS, config, journal, fitted=320, validating=80).run()
+
+    more, without = fit("more", features[400:], labels[400:]), fit("without", features[:0], labels[:0])
+    wrong = fit("wrong", features[400:], (labels[400:] + 1) % CLASSES)
+    assert more.trials == without.trials == wrong.trials
+    assert not torch.allclose(more.weights, without.weights) and not torch.allclose(more.weights, wrong.weights)

@@ -1,15 +1,15 @@
 """Finished numbers on disk: one JSON document a row and seed, valid for the settings that it was measured with."""
 
-import dataclasses
 import hashlib
 import json
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from training import checkpoints
+from training.config import plain
 from training.reproduce.rows import Job, Outcome, Row
 
 Result = dict[str, Any]
@@ -17,9 +17,9 @@ Result = dict[str, Any]
 
 def settings_of(job: Job) -> dict[str, Any]:
     """What decides a job's number besides the seed, as JSON types."""
-    fields = dataclasses.asdict(cast(Any, job))
-    plain: dict[str, Any] = json.loads(json.dumps({"job": type(job).__name__, **fields}))
-    return plain
+    fields = plain(job)
+    settings: dict[str, Any] = json.loads(json.dumps({"job": type(job).__name__, **fields}))
+    return settings
 
 
 def digest_of(job: Job) -> str:
