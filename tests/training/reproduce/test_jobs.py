@@ -15,6 +15,7 @@ from tests.training import untrained
 from tests.training.drawn import config, dataset, layer
 from training import figures
 from training.config import ProbeConfig, RunConfig
+from training.extraction import extract
 from training.probe import Trial
 from training.reproduce.bench import KEPT, Bench
 from training.reproduce.jobs import kmeans, labels
@@ -178,13 +179,13 @@ def test_rows_with_the_same_encoder_share_the_test_images_features(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    plain = labels.extract
+    plain = extract
 
     def counted(extractor: Any, images: Any, *given: Any) -> Any:
         made.append(len(images))
         return plain(extractor, images, *given)
 
-    monkeypatch.setattr(labels, "extract", counted)
+    monkeypatch.setattr("training.reproduce.jobs.labels.extract", counted)
     first = measure(FewLabels(SHALLOW, 10, draws=1), bench)
     measure(FewLabels(SHALLOW, 5, draws=1), bench)
     assert made == [64, 40, 20]
