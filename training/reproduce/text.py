@@ -20,7 +20,7 @@ hinge, L2-regularised, on features scaled to unit variance a map; chosen on the 
 training images.
 
 **Numbers.** Mean ± standard deviation over seeds 0, 1, …; a seed changes the initial filters, the order of the images
-and the held-out fifth. Rows have three seeds, long ones and trials one. The time is one
+and the held-out fifth. Rows have three seeds; long ones, pictures and trials one. The time is one
 seed's, from images to number; a layer that another row has trained alike is not trained again, its time counts.
 """
 

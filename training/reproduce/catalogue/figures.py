@@ -144,6 +144,7 @@ PICTURES = (
         None,
         PatchFilters("cifar10"),
         note="the paper: essentially shifted versions of each other",
+        seeds=1,
     ),
     Row(
         "figure 1b",
@@ -152,6 +153,7 @@ PICTURES = (
         DEAD,
         0.0,
         ScaFilters(configs.cifar10(32, "whitened")),
+        seeds=1,
     ),
     Row(
         "figure 2b",
@@ -161,8 +163,9 @@ PICTURES = (
         None,
         PlainFilters(configs.cifar10(128, "raw")),
         note="the paper: delta functions in the middle of the receptive field",
+        seeds=1,
     ),
-    Row("figure 3", "figure 3", "MNIST, 16 and 128 maps", DEAD, 0.0, Panels(configs.MNIST_16_128)),
+    Row("figure 3", "figure 3", "MNIST, 16 and 128 maps", DEAD, 0.0, Panels(configs.MNIST_16_128), seeds=1),
     Row(
         "figure 4",
         "figure 4",
@@ -170,6 +173,7 @@ PICTURES = (
         DEAD,
         0.0,
         ScaFilters(configs.cifar10(128, "raw")),
+        seeds=1,
     ),
     *(
         Row(
@@ -180,7 +184,8 @@ PICTURES = (
             None,
             ScaFilters(configs.stereo(PRESETS["rendered-stereo-shallow"], kind)),
             reason=UNAVAILABLE,
-            note="small NORB is not to be had; the stand-in is drawn by `python -m training.rendered`",
+            note="small NORB is not to be had; `python -m training.rendered data/rendered-stereo` draws the stand-in",
+            seeds=1,
         )
         for kind in IMAGES
     ),
