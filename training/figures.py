@@ -99,8 +99,8 @@ def save_lines(path: Path, lines: Sequence[Line], xlabel: str, ylabel: str) -> N
     axes = figure.subplots()
     for line in lines:
         x, y, deviation = zip(*sorted(line.points), strict=True)
-        style = {"color": f"C{line.colour}", "linestyle": "--" if line.dashed else "-"}
-        axes.errorbar(x, y, deviation, label=line.label, marker="o", markersize=4, capsize=3, **style)
+        style = "o--" if line.dashed else "o-"
+        axes.errorbar(x, y, deviation, None, style, label=line.label, color=f"C{line.colour}", markersize=4, capsize=3)
     axes.set_xscale("log", base=2)
     ticks = sorted({point[0] for line in lines for point in line.points})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=45 if len(ticks) > 7 else 0)
