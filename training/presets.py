@@ -54,7 +54,9 @@ PRESETS: dict[str, RunConfig] = {
             name="mnist-deep",
             layers=(*MNIST_SHALLOW.layers, LayerConfig(maps=2048, kernel=3, pool_width=3, pool_stride=2)),
             probe=ProbeConfig(
-                strengths={"svm": (0.03, 0.1, 0.3, 1.0), "logistic": (0.0003, 0.001, 0.003, 0.01)}, augmentation=DIGITS
+                losses=("svm",),
+                strengths={"svm": (0.01, 0.03, 0.1)},
+                augmentation=dataclasses.replace(DIGITS, copies=6),
             ),
             paper_value=0.48,
         ),

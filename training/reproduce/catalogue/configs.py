@@ -14,7 +14,10 @@ def as_published(config: RunConfig) -> RunConfig:
 
 MNIST = as_published(PRESETS["mnist-shallow"])
 CIFAR10 = as_published(PRESETS["cifar10-shallow"])
-MNIST_DEEP = as_published(PRESETS["mnist-deep"])
+MNIST_DEEP = dataclasses.replace(
+    PRESETS["mnist-deep"],
+    probe=ProbeConfig(strengths={"svm": (0.03, 0.1, 0.3, 1.0), "logistic": (0.0003, 0.001, 0.003, 0.01)}),
+)
 CIFAR10_DEEP = as_published(PRESETS["cifar10-deep"])
 RAW = {"whitening": "contrast"}
 """Images that are not whitened: of even brightness and contrast, as patches are in Coates et al. 2011."""
