@@ -60,7 +60,7 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "Test error (MNIST) or accuracy (CIFAR-10) with 10, 100 and 1000 labels a class. The probe is chosen by "
         "five-fold cross-validation on these labels alone (by one fifth of them with 1000 a class). The supervised "
         "net learns from the same images for 200, 1000 and 2000 steps of 64 images, with one seed. Each seed's number "
-        "is the mean of 5, 3 and 1 random draws. The encoder has seen all training images and no label, the "
+        "is the mean of 4, 2 and 1 random draws. The encoder has seen all training images and no label, the "
         "supervised net the drawn images only.",
     ),
     "choices": (
