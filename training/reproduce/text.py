@@ -20,9 +20,9 @@ hinge, L2-regularised, on features scaled to unit variance a map; chosen on the 
 training images. Only in [Past the paper](#past-the-paper) it also sees changed copies of the training images.
 
 **Numbers.** Mean ± standard deviation over seeds 0, 1, …; a seed changes the initial filters, the order of the images
-and the held-out fifth. A row gets three seeds, long ones, pictures and trials one; the column says how many it has had so
-far. The time is one seed's, from images to number, on a machine that may have done other work beside; a layer that
-another row has trained alike is not trained again, its time counts.
+and the held-out fifth. A row gets three seeds, long ones, pictures and trials one; the column says how many it has
+had so far. The time is one seed's, from images to number, on a machine that may have done other work beside; a layer
+that another row has trained alike is not trained again, its time counts.
 """
 
 SECTIONS: dict[Section, tuple[str, str]] = {
