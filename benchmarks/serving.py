@@ -4,9 +4,10 @@
     python -m benchmarks.serving [--data-dir data] [--json FILE]
 
 Each server gets a process (or as many as it starts), and is measured while the others are stopped by a signal, in
-alternation over several rounds, of which the median counts. The peers run the plain export of the model (same weights,
-whitening by the full 3072 x 3072 matrix) with the settings that were best for them; benchmarks/peers/ says which. The
-load generator is wrk. Last come our own bounds: the same graph in a process without any server.
+alternation over several rounds, of which the median counts. Ours comes twice, with the exact graph and with the fast
+one. The peers run the plain export of the model (same weights, whitening by the full 3072 x 3072 matrix) with the
+settings that were best for them; benchmarks/peers/ says which. The load generator is wrk. Last come our own bounds: the
+exact graph in a process without any server.
 """
 
 import argparse
@@ -23,13 +24,14 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.plain_export import write_plain_export
+from benchmarks.plain_export import plain_export
 from benchmarks.servers import ROOT, Server
 from benchmarks.timing import table, write_rows
 from benchmarks.wrk import Load, run_wrk, write_script
 from training.datasets import load
 
 OURS = "sca-features"
+FAST = "sca-features-fast"
 PEERS = ("fastapi", "litserve", "bentoml", "mosec")
 ACCEPT = {"features": "application/octet-stream", "predict": None}
 BUNDLE = ROOT / "models" / "cifar10-shallow" / "1"
@@ -74,9 +76,10 @@ def started(names: list[str], route: str, folder: Path, peers_python: Path) -> I
     servers: dict[str, Server] = {}
     try:
         for name in names:
-            if name == OURS:
+            if name in (OURS, FAST):
                 command = [sys.executable, "-m", "service"]
                 environment = {"SCA_PORT": "{port}", "SCA_MODELS_DIR": str(ROOT / "models"), "SCA_LOG_LEVEL": "warning"}
+                environment["SCA_PRECISION"] = "fast" if name == FAST else "exact"
             else:
                 command = [str(peers_python), "-W", "ignore", "-m", f"benchmarks.peers.{name}_app"]
                 environment = {"PEER_PORT": "{port}", "PEER_ROUTE": route, "PEER_MODEL": str(folder / "plain.onnx")}
@@ -133,9 +136,11 @@ def ratios(rows: list[dict[str, Any]], bounds: dict[str, dict[str, float]]) -> l
     for route, clients in dict.fromkeys((row["route"], row["clients"]) for row in rows):
         ours = rps.get((route, clients, OURS))
         peers = {name: rps[route, clients, name] for name in PEERS if (route, clients, name) in rps}
-        if ours and peers:
-            best = max(peers, key=lambda name: peers[name])
-            lines.append(f"{route}, {clients} clients: {ours / peers[best]:.2f} x the best peer ({best})")
+        for name in (OURS, FAST):
+            if peers and (route, clients, name) in rps:
+                best = max(peers, key=lambda name: peers[name])
+                ratio = rps[route, clients, name] / peers[best]
+                lines.append(f"{route}, {clients} clients: {name} {ratio:.2f} x the best peer ({best})")
         if ours and clients == 32:
             lines.append(f"{route}, 32 clients: {ours / bounds[route]['rps']:.2f} x the graph alone with PNG decoding")
         if ours and clients == 1:
@@ -151,21 +156,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the official CIFAR-10 files")
     parser.add_argument("--peers-python", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
-    parser.add_argument("--server", choices=(OURS, *PEERS), action="append", help="all by default")
+    parser.add_argument("--server", choices=(OURS, FAST, *PEERS), action="append", help="all by default")
     parser.add_argument("--route", choices=sorted(ACCEPT), action="append", help="both by default")
     parser.add_argument("--clients", type=int, action="append", help="1, 8, 32 and 64 by default")
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    options.server = options.server or [OURS, *PEERS]
+    options.server = options.server or [OURS, FAST, *PEERS]
     options.clients = options.clients or [1, 8, 32, 64]
     rows: list[dict[str, Any]] = []
     bounds = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(options.data_dir, folder)
-        write_plain_export(BUNDLE / "model.onnx", folder / "plain.onnx")
+        (folder / "plain.onnx").write_bytes(plain_export((BUNDLE / "model.onnx").read_bytes()))
         for route in options.route or sorted(ACCEPT):
             more, bounds[route] = measure(route, folder, options)
             rows += more

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.batch import Outputs, UInt8Array
+from service.bundle import Precision
 from service.decoding import decode_all
 from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
 from service.guards import Guard
@@ -17,7 +18,6 @@ from service.images import ImageRule
 from service.intake import Upload, collect_body
 from service.model import Model
 from service.problems import of_failures
-from service.session import Precision
 from service.state import Service, service_of
 from service.trace import Trace, trace_of
 

@@ -3,19 +3,17 @@
 import json
 import threading
 import time
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, BundleError
+from service.bundle import Bundle, BundleError, Precision
 from service.devices import CPU, CUDA, Device, DeviceError, providers, report_fallback, session_options
 from service.errors import InferenceFailed
-from service.golden import GOLDEN_TOLERANCE, Golden, GoldenImages
+from service.golden import Golden, GoldenImages
 from service.runner import CpuRunner, CudaRunner, Runner
-
-Precision = Literal["exact", "fast"]
 
 # The protobuf bytes of an external_data entry with the key "location".
 _EXTERNAL_DATA = b"\n\x08location\x12"
@@ -46,7 +44,7 @@ class Session:
 
         Args:
             bundle: The verified bundle.
-            device: `auto` takes CUDA if it is there; integers are computed on the CPU in any case.
+            device: `auto` takes CUDA if it is there; integers are the CPU's in any case.
             threads: CPU threads of all runs together.
             runs: How many there are at a time; 0 takes one on CUDA, and on the CPU one a thread, up to four.
             precision: Which of the bundle's graphs.
@@ -56,10 +54,8 @@ class Session:
             BundleError: The graph does not load or differs from the manifest.
         """
         self._bundle = bundle
-        prefix, tolerance = "", GOLDEN_TOLERANCE
-        if precision == "fast":
-            device, prefix, tolerance = "cpu", "fast_", bundle.fast.golden_tolerance
         file = bundle.path / bundle.graph_file(precision)
+        device = "cpu" if precision == "fast" else device
         try:
             graph = file.read_bytes()
             if _EXTERNAL_DATA in graph:
@@ -84,7 +80,7 @@ class Session:
             self.runs = runs or 1
         self._runner, self._alone = self._runners(graph, threads)
         self._running, self._lock = 0, threading.Lock()
-        self._golden = GoldenImages(bundle, self.outputs, prefix, tolerance)
+        self._golden = GoldenImages(bundle, self.outputs, precision)
 
     def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
         """Computes a batch.

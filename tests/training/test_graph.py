@@ -18,6 +18,7 @@ TOLERANCE = 1e-4
 
 ONE = (layer(),)
 NORB = (layer(pool_width=6, pool_stride=4),)
+UNEVEN = (layer(pool_width=5, pool_stride=4), layer(kernel=3))
 DEEP = (layer(maps=8), layer(maps=20, kernel=3))
 
 
@@ -31,7 +32,7 @@ def assert_close(got: Images | np.ndarray, wanted: np.ndarray) -> None:
     assert float(np.abs(got - wanted).max()) <= TOLERANCE * float(np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("layers", [ONE, NORB, DEEP], ids=["shallow", "even-pool", "deep"])
+@pytest.mark.parametrize("layers", [ONE, NORB, UNEVEN, DEEP], ids=["shallow", "even-pool", "uneven-pool", "deep"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", ["none", "contrast", "zca", "separable"])
 def test_it_computes_what_torch_does(kind: Whitening, channels: int, layers: tuple[LayerConfig, ...]) -> None:
@@ -88,6 +89,18 @@ def test_flat_images_are_no_exception(kind: Whitening, level: int) -> None:
     for got, wanted in zip(OnnxModel(build(model), 1)(images), torch_outputs(model, images), strict=True):
         assert np.isfinite(got).all()
         assert_close(got, wanted)
+
+
+def test_places_that_no_window_reaches_are_not_computed() -> None:
+    paper = layer(kernel=9, pool_width=5, pool_stride=4)
+    model = untrained.model(config("none", layers=(paper,)), dataset(32, 28, 1, train=8, test=1))
+    proto = onnx.shape_inference.infer_shapes(onnx.load_from_string(build(model)))
+    shapes = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in proto.graph.value_info
+    }
+    # windows begin at -2, 2, ... 26 and -2, 2, ... 22
+    assert shapes["layer1.maps"][1:] == [12, 31, 27]
+    assert shapes["layer1.pooled"][1:] == [12, 8, 7]
 
 
 def test_the_same_weights_give_the_same_bytes() -> None:
