@@ -103,6 +103,21 @@ def test_places_that_no_window_reaches_are_not_computed() -> None:
     assert shapes["layer1.pooled"][1:] == [12, 8, 7]
 
 
+@pytest.mark.parametrize("layers", [(layer(maps=40),), (layer(maps=40), layer(maps=36, kernel=3))])
+def test_maps_are_computed_some_at_a_time(layers: tuple[LayerConfig, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = untrained.model(config("separable", layers=layers), dataset(12, 12, 3, train=60, test=1))
+    images = photos(9, 12, 12, 3, seed=5).images
+    at_once = build(model)
+    monkeypatch.setattr(graph, "MAPS_BYTES", 1)
+    in_parts = build(model)
+    convolutions = [node for node in onnx.load_from_string(in_parts).graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 3 * len(layers), "16 maps, 16 maps, the rest"
+    for got, wanted in zip(OnnxModel(in_parts, 1)(images), OnnxModel(at_once, 1)(images), strict=True):
+        assert_close(got, wanted)
+    for got, wanted in zip(OnnxModel(in_parts, 1)(images), torch_outputs(model, images), strict=True):
+        assert_close(got, wanted)
+
+
 def test_the_same_weights_give_the_same_bytes() -> None:
     one, other = (untrained.model(config("separable"), dataset(12, 12, 3, train=60, test=1)) for _ in range(2))
     assert build(one) == build(other)

@@ -58,6 +58,14 @@ def test_it_is_plain() -> None:
     assert {json.loads(p.value) for p in model.metadata_props if p.key == "sca.name"} == {"drawn-separable"}
 
 
+def test_layers_in_parts_come_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = untrained.model(config("separable", layers=(layer(maps=40),)), dataset(12, 12, 3, train=60, test=1))
+    at_once = plain_export(exact(model))
+    monkeypatch.setattr(graph, "MAPS_BYTES", 1)
+    assert exact(model) != at_once
+    assert plain_export(exact(model)) == at_once
+
+
 def test_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="single images"):
         plain_export(exact(untrained.model(config("zca"), drawn_pairs())))
