@@ -124,8 +124,9 @@ class Model:
             metrics.model_ready.remove(self.label, self.version)
             self._choose("exact")
         threads = settings.threads or usable_cpus()
-        session = Session(bundle, settings.device, threads, settings.concurrent_runs, self.precision)
-        session.warm_up(settings.max_batch)
+        max_batch = settings.max_batch if "max_batch" in settings.model_fields_set else None
+        session = Session(bundle, settings.device, threads, settings.concurrent_runs, self.precision, max_batch)
+        session.warm_up()
         self._bundle, self._session = bundle, session
         queue_seconds = metrics.queue_seconds.labels(self.label)
         inference_seconds = metrics.inference_seconds.labels(self.label, session.provider)
@@ -142,7 +143,7 @@ class Model:
         batcher = Batcher(
             session.run,
             bundle.shape,
-            max_batch=session.best_batch,
+            max_batch=session.max_batch,
             queue_images=settings.queue_images,
             max_wait_s=settings.max_wait_ms / 1000,
             runs=session.runs,

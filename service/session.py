@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from service.runner import CpuRunner, CudaRunner, Runner
 # The protobuf bytes of an external_data entry with the key "location".
 _EXTERNAL_DATA = b"\n\x08location\x12"
 _MOST_RUNS = 4
-_REPEATS = 3
-_FIRST_BATCH = 8
-_WORTH = 0.95
-"""Share of the time for an image, below which a batch of twice the size is worth its memory."""
+_DEVICE_BATCH = 32
+_CPU_BATCH = 4
+"""Images in a run on the CPU, unless told otherwise: a convolution gains nothing from more, memory grows."""
 
 
 class Session:
@@ -34,11 +32,17 @@ class Session:
         provider: What onnxruntime runs it on.
         outputs: Shape of one row of each float32 output, by name: `features` and `logits` first, then all others.
         runs: How many at a time it is made for.
-        best_batch: Images in a run, at most, that are worth their memory; known once it is warm.
+        max_batch: Images in a run, at most.
     """
 
     def __init__(
-        self, bundle: Bundle, device: Device, threads: int, runs: int = 0, precision: Precision = "exact"
+        self,
+        bundle: Bundle,
+        device: Device,
+        threads: int,
+        runs: int = 0,
+        precision: Precision = "exact",
+        max_batch: int | None = None,
     ) -> None:
         """Loads the graph and checks that it is what the manifest says.
 
@@ -48,6 +52,7 @@ class Session:
             threads: CPU threads of all runs together.
             runs: How many there are at a time; 0 takes one on CUDA, and on the CPU one a thread, up to four.
             precision: Which of the bundle's graphs.
+            max_batch: Images in a run, at most; None takes what suits the device.
 
         Raises:
             DeviceError: CUDA was asked for and does not work.
@@ -75,7 +80,7 @@ class Session:
             report_fallback(self.provider)
         self._check_contract(file.as_posix())
         self.outputs = self._float_outputs()
-        self.best_batch = 1
+        self.max_batch = max_batch or (_CPU_BATCH if self.provider == CPU else _DEVICE_BATCH)
         if self.provider != CPU:
             self.runs = runs or 1
         self._runner, self._alone = self._runners(graph, threads)
@@ -107,37 +112,16 @@ class Session:
             with self._lock:
                 self._running -= 1
 
-    def warm_up(self, max_batch: int) -> None:
-        """Runs first batches, so that no request pays for them, and finds the best size.
-
-        On the CPU that is 8, doubled for as long as it saves a twentieth of the time of an image: a convolution gains
-        nothing from a batch that its cache does not hold, a matrix product may, and the memory grows with it. On CUDA
-        it is `max_batch`, and all powers of two below it are run.
-
-        Args:
-            max_batch: Images in a run, at most.
-        """
-        self._time(self._alone, 1)
-        size = min(_FIRST_BATCH, max_batch) if self.provider == CPU else 1
-        best = float("inf")
-        while True:
-            seconds = self._time(self._runner, size) / size
-            if self.provider == CPU and seconds > best * _WORTH:
-                return
-            self.best_batch, best = size, seconds
-            if size == max_batch:
-                return
-            size = min(2 * size, max_batch)
-
-    def _time(self, runner: Runner, size: int) -> float:
-        """Returns the seconds of the fastest of some runs, as this thread's clock counts them: others may be busy."""
-        images = np.zeros((size, *self._bundle.shape), np.uint8)
-        fastest = float("inf")
-        for _ in range(_REPEATS):
-            started = time.thread_time()
-            runner.run(images, frozenset(("features", "logits")))
-            fastest = min(fastest, time.thread_time() - started)
-        return fastest
+    def warm_up(self) -> None:
+        """Runs one image and the largest batch, so that no request pays for first times; on CUDA, the whole ladder."""
+        images = np.zeros((self.max_batch, *self._bundle.shape), np.uint8)
+        wants = frozenset(("features", "logits"))
+        sizes = {1, self.max_batch}
+        if self.provider != CPU:
+            sizes |= {1 << power for power in range(self.max_batch.bit_length())}
+        for size in sorted(sizes):
+            for runner in {self._alone, self._runner} if size == 1 else {self._runner}:
+                runner.run(images[:size], wants)
 
     def _runners(self, graph: bytes, threads: int) -> tuple[Runner, Runner]:
         """Makes the runner for several runs at a time, and the one for a run alone."""
@@ -152,7 +136,7 @@ class Session:
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
-        return self._golden.check(self.run, self.best_batch)
+        return self._golden.check(self.run, self.max_batch)
 
     def _float_outputs(self) -> dict[str, tuple[int, ...]]:
         """Lists the outputs that clients can ask for: float32, one row an image, of a fixed shape."""
