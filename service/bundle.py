@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from service.images import ImageRule
 from service.manifest import Fast, Manifest
+from service.npy import PARSING
 
 Precision = Literal["exact", "fast"]
 """Which of a bundle's graphs: float32, or 8-bit integers."""
@@ -82,7 +83,7 @@ class Bundle:
             BundleError: The file is no such archive.
         """
         try:
-            with np.load(self.path / name, allow_pickle=False) as archive:
+            with PARSING, np.load(self.path / name, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.path / name}: not a readable .npz of plain arrays ({error})") from error
