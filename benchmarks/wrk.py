@@ -19,6 +19,7 @@ request = function()
   turn = turn % #requests + 1
   return requests[turn]
 end
+{pace}
 done = function(summary, latency, rates)
   local failed = summary.errors
   io.write(string.format(
@@ -46,10 +47,19 @@ class Load:
     refused: int
 
 
-def write_script(path: Path, images: Path, count: int, accept: str | None) -> None:
-    """Writes wrk's script for images `0.png`, `1.png`, …; wrk asks for no compression, which suits every server."""
+def write_script(path: Path, images: Path, count: int, accept: str | None, pause_ms: int = 0) -> None:
+    """Writes wrk's script.
+
+    Args:
+        path: Where to.
+        images: Folder of `0.png`, `1.png`, ….
+        count: How many those are.
+        accept: What to ask for; of compression nothing is said, which suits every server.
+        pause_ms: Milliseconds between an answer and the next request of a client, in the mean.
+    """
     wanted = f', ["Accept"] = "{accept}"' if accept else ""
-    path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted))
+    pace = f"delay = function() return math.random(0, {2 * pause_ms}) end" if pause_ms else ""
+    path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted, pace=pace))
 
 
 def run_wrk(url: str, script: Path, clients: int, seconds: float) -> Load:
