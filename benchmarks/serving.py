@@ -3,11 +3,11 @@
     make peers          # once: the other servers, in an environment of their own
     python -m benchmarks.serving [--data-dir data] [--json FILE]
 
-Each server gets a process (or as many as it starts), and is measured while the others are stopped by a signal, in
-alternation over several rounds, of which the median counts. Ours comes twice, with the exact graph and with the fast
-one. The peers run the plain export of the model (same weights, whitening by the full 3072 x 3072 matrix) with the
-settings that were best for them; benchmarks/peers/ says which. The load generator is wrk. Last come our own bounds: the
-exact graph in a process without any server.
+Each server gets a process (or as many as it starts), its first answer is compared with the plain export's, and it is
+measured while the others are stopped by a signal, in alternation over several rounds, of which the median counts. Ours
+comes twice, with the exact graph and with the fast one. The peers run the plain export of the model (same weights,
+whitening by the full 3072 x 3072 matrix) with the settings that were best for them; benchmarks/peers/ says which. The
+load generator is wrk. Last come our own bounds: the exact graph in a process without any server.
 """
 
 import argparse
@@ -18,10 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 from PIL import Image
 
 from benchmarks.plain_export import plain_export
@@ -36,6 +39,8 @@ PEERS = ("fastapi", "litserve", "bentoml", "mosec")
 ACCEPT = {"features": "application/octet-stream", "predict": None}
 BUNDLE = ROOT / "models" / "cifar10-shallow" / "1"
 _IMAGES = 256
+_ERROR, _FAST_ERROR = 1e-4, 0.1
+"""Root mean square of an answer's difference from the plain export's, relative to that, at most."""
 
 
 class InProcess:
@@ -69,6 +74,30 @@ def write_images(data_dir: Path, folder: Path) -> bytes:
     return (folder / "0.png").read_bytes()
 
 
+def check_answer(name: str, url: str, route: str, image: bytes, plain: Path) -> None:
+    """Compares a server's answer with that of the plain export.
+
+    Raises:
+        RuntimeError: It answers something else.
+    """
+    headers = {"Content-Type": "image/png", "Accept": ACCEPT[route] or "*/*"}
+    with urllib.request.urlopen(urllib.request.Request(url, image, headers), timeout=30) as answer:
+        body = answer.read()
+    session = onnxruntime.InferenceSession(plain, providers=["CPUExecutionProvider"])
+    pixels = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[None]
+    features, logits = session.run(["features", "logits"], {"images": pixels})
+    if route == "features":
+        actual = np.frombuffer(body, "<f4")
+        error = np.sqrt(np.mean((actual - features[0]) ** 2) / np.mean(features[0] ** 2))
+        right = error < (_FAST_ERROR if name == FAST else _ERROR)
+    else:
+        document = json.loads(body)
+        prediction = document["predictions"][0] if "predictions" in document else document
+        right = prediction["index"] == logits[0].argmax()
+    if not right:
+        raise RuntimeError(f"{name} answers {route} with other numbers than the plain export")
+
+
 @contextlib.contextmanager
 def started(names: list[str], route: str, folder: Path, peers_python: Path) -> Iterator[dict[str, Server]]:
     """Starts servers one after the other, each while the others sleep, and ends them after the block."""
@@ -84,6 +113,7 @@ def started(names: list[str], route: str, folder: Path, peers_python: Path) -> I
                 command = [str(peers_python), "-W", "ignore", "-m", f"benchmarks.peers.{name}_app"]
                 environment = {"PEER_PORT": "{port}", "PEER_ROUTE": route, "PEER_MODEL": str(folder / "plain.onnx")}
             servers[name] = Server(name, command, environment, route, image)
+            check_answer(name, servers[name].url, route, image, folder / "plain.onnx")
             servers[name].sleep()
         yield servers
     finally:

@@ -17,9 +17,10 @@ from service.runner import CpuRunner, CudaRunner, Runner
 # The protobuf bytes of an external_data entry with the key "location".
 _EXTERNAL_DATA = b"\n\x08location\x12"
 _MOST_RUNS = 4
-_DEVICE_BATCH = 32
-_CPU_BATCH = 4
-"""Images in a run on the CPU, unless told otherwise: a convolution gains nothing from more, memory grows."""
+_MAX_BATCH = 32
+_CACHED_BYTES = 512 * 1024
+"""Features of a run on the CPU, at most, unless told otherwise: what a core's own cache holds beside the weights. More
+images save next to nothing there, since a convolution is computed image by image, and memory grows with them."""
 
 
 class Session:
@@ -80,7 +81,7 @@ class Session:
             report_fallback(self.provider)
         self._check_contract(file.as_posix())
         self.outputs = self._float_outputs()
-        self.max_batch = max_batch or (_CPU_BATCH if self.provider == CPU else _DEVICE_BATCH)
+        self.max_batch = max_batch or self._best_batch()
         if self.provider != CPU:
             self.runs = runs or 1
         self._runner, self._alone = self._runners(graph, threads)
@@ -111,6 +112,12 @@ class Session:
         finally:
             with self._lock:
                 self._running -= 1
+
+    def _best_batch(self) -> int:
+        """Returns how many images a run has at most if nobody says so."""
+        if self.provider != CPU:
+            return _MAX_BATCH
+        return min(_MAX_BATCH, max(1, _CACHED_BYTES // (4 * self._bundle.manifest.feature_dim)))
 
     def warm_up(self) -> None:
         """Runs one image and the largest batch, so that no request pays for first times; on CUDA, the whole ladder."""

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +162,8 @@ def test_headers_are_parsed_by_one_thread_at_a_time(models_dir: Path) -> None:
     np.save(stream, np.zeros((1, *bundle.shape), np.uint8))
     with ThreadPoolExecutor(2) as pool:
         with PARSING:
-            waiting = [
-                pool.submit(bundle.arrays, "golden.npz"),
-                pool.submit(read_npy, stream.getvalue(), bundle.shape),
-            ]
+            waiting: list[Future[Any]] = [pool.submit(bundle.arrays, "golden.npz")]
+            waiting.append(pool.submit(read_npy, stream.getvalue(), bundle.shape))
             assert not wait(waiting, 0.2).done
         assert not wait(waiting, 10).not_done
         for future in waiting:

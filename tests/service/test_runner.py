@@ -9,7 +9,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from numpy.typing import NDArray
 
-from service.bundle import load_bundle
+from service.bundle import find_versions, load_bundle
 from service.devices import CUDA
 from service.errors import InferenceFailed
 from service.runner import CpuRunner, CudaRunner, Runner
@@ -117,3 +117,13 @@ def test_the_number_of_runs(models_dir: Path, threads: int, runs: int, expected_
     session.warm_up()
     assert (session.runs, session.max_batch) == (expected_runs, 7)
     assert session.check_golden().ok
+
+
+@pytest.mark.parametrize(("name", "expected"), [("cifar10-shallow", 4), ("mnist-shallow", 10)])
+def test_the_size_of_a_batch_that_nobody_chose(name: str, expected: int) -> None:
+    models = Path(__file__).parents[2] / "models"
+    assert Session(load_bundle(models / name / find_versions(models)[name][0]), "cpu", 1).max_batch == expected
+
+
+def test_small_models_have_large_batches(session: Session) -> None:
+    assert session.max_batch == 32
