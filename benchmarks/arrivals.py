@@ -1,10 +1,10 @@
-"""Images that arrive at their own pace, whether or not the last ones are answered: 70 % of what we can do, and 4 times.
+"""Requests that come whether or not the last ones are answered: 70 % of what we can do, and four times as much.
 
-    python -m benchmarks.arrivals [--data-dir data] [--json FILE]
+    python -m benchmarks.arrivals [--data-dir data] [--precision fast] [--json FILE]
 
-Clients that wait for their answers slow down with the server. Here requests are sent when they are due, evenly or at
-random moments (Poisson), and an answer's time counts from then. Of the overload most comes from wrk, since this client
-is Python and shares the cores; it watches with a few requests of its own.
+Clients that ask again as soon as they are answered slow down with the server. Here wrk has 400 connections, and each
+free one takes the next moment at which a request is due: evenly, or at random (Poisson). Under overload, what answered
+and refused requests take is told apart by a few requests of this process.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.servers import Server
 from benchmarks.serving import ACCEPT, OURS, write_images
 from benchmarks.timing import table, write_rows
-from benchmarks.wrk import run_wrk, write_script
+from benchmarks.wrk import Load, run_wrk, write_script
 
 _QUEUE_IMAGES = 64
 _MOST_CONNECTIONS = 2000
@@ -58,50 +58,55 @@ class Client:
         self.seconds[int(head[9:12])].append(time.perf_counter() - due)
         self._idle.append((reader, writer))
 
-    async def run(self, rate: float, seconds: float, poisson: bool) -> None:
-        """Sends requests at a rate for some seconds, and waits for the last answers."""
+    async def run(self, rate: float, seconds: float) -> None:
+        """Sends requests at random moments for some seconds, and waits for the last answers."""
         chance = random.Random(0)
         due = started = time.perf_counter()
         tasks: list[asyncio.Task[None]] = []
         while due < started + seconds:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             tasks.append(asyncio.create_task(self.send(len(tasks), due)))
-            due += chance.expovariate(rate) if poisson else 1 / rate
+            due += chance.expovariate(rate)
         await asyncio.gather(*tasks)
         for _, writer in self._idle:
             writer.close()
 
 
-def measure(url: str, images: list[bytes], rate: float, seconds: float, arrivals: str) -> list[dict[str, Any]]:
+def watch(url: str, images: list[bytes], rate: float, seconds: float) -> list[dict[str, Any]]:
     """One row for each status that came back."""
     host, _, port = url.split("/")[2].partition(":")
     route = url.rsplit("/", 1)[1]
     head = f"POST /{route} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nAccept: {ACCEPT[route] or '*/*'}\r\n"
     client = Client(host, int(port), head, images)
-    asyncio.run(client.run(rate, seconds, arrivals == "poisson"))
+    asyncio.run(client.run(rate, seconds))
     rows = []
     for status, times in sorted(client.seconds.items()):
         p50, p99 = 1e3 * np.percentile(times, [50, 99])
-        row = {"server": OURS, "route": route, "arrivals": arrivals, "status": status}
+        row = {"server": OURS, "route": route, "load": "400 %, random", "status": status}
         rows.append(row | {"rps": len(times) / seconds, "p50_ms": p50, "p99_ms": p99})
     return rows
+
+
+def paced(server: Server, folder: Path, rate: float, seconds: float, even: bool = False) -> Load:
+    """Sends so many requests a second, as far as connections are free."""
+    script = folder / "paced.lua"
+    route = server.url.rsplit("/", 1)[1]
+    write_script(script, folder, len(list(folder.glob("*.png"))), ACCEPT[route], rate, even)
+    return run_wrk(server.url, script, _CLIENTS, seconds)
 
 
 def under_overload(
     server: Server, folder: Path, images: list[bytes], capacity: float, seconds: float
 ) -> list[dict[str, Any]]:
-    """Watches a server that wrk asks for four times what it can do."""
-    script = folder / "overload.lua"
-    route = server.url.rsplit("/", 1)[1]
-    write_script(script, folder, len(images), ACCEPT[route], round(1e3 * _CLIENTS / (4 * capacity)))
+    """Watches a server that is asked for four times what it can do."""
     with ThreadPoolExecutor(1) as background:
-        flood = background.submit(run_wrk, server.url, script, _CLIENTS, seconds + 2)
+        flood = background.submit(paced, server, folder, 4 * capacity, seconds + 2)
         time.sleep(1)
-        rows = measure(server.url, images, capacity / 10, seconds, "poisson")
+        rows = watch(server.url, images, capacity / 20, seconds)
         load = flood.result()
     asked = load.rps + load.refused / (seconds + 2)
     print(f"overload: {asked:.0f} requests/s, of which {load.rps:.0f} answered", file=sys.stderr)
-    return [row | {"arrivals": "overload"} for row in rows]
+    return rows
 
 
 def main() -> None:
@@ -109,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the official CIFAR-10 files")
     parser.add_argument("--route", choices=sorted(ACCEPT), default="predict")
+    parser.add_argument("--precision", choices=("exact", "fast"), default="exact")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -120,12 +126,15 @@ def main() -> None:
         script = folder / "wrk.lua"
         write_script(script, folder, len(images), ACCEPT[options.route])
         environment = {"SCA_PORT": "{port}", "SCA_QUEUE_IMAGES": str(_QUEUE_IMAGES), "SCA_LOG_LEVEL": "warning"}
+        environment["SCA_PRECISION"] = options.precision
         server = Server(OURS, [sys.executable, "-m", "service"], environment, options.route, first)
         try:
             capacity = run_wrk(server.url, script, 32, options.seconds).rps
             print(f"capacity at 32 clients: {capacity:.0f}/s; queue of {_QUEUE_IMAGES} images", file=sys.stderr)
-            for arrivals in ("even", "poisson"):
-                rows += measure(server.url, images, 0.7 * capacity, options.seconds, arrivals)
+            for even in (True, False):
+                load = paced(server, folder, 0.7 * capacity, options.seconds, even)
+                row = {"server": OURS, "route": options.route, "load": "70 %, " + ("even" if even else "random")}
+                rows.append(row | {"status": 200, "rps": load.rps, "p50_ms": load.p50_ms, "p99_ms": load.p99_ms})
             rows += under_overload(server, folder, images, capacity, options.seconds)
         finally:
             server.close()

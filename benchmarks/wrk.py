@@ -29,6 +29,20 @@ done = function(summary, latency, rates)
 end
 """
 
+_PACE = """
+local ffi = require("ffi")
+ffi.cdef("typedef struct {{ long s, ns; }} moment; int clock_gettime(int, moment *);")
+local moment, due = ffi.new("moment"), nil
+delay = function()
+  ffi.C.clock_gettime(1, moment)
+  local now = 1e3 * tonumber(moment.s) + tonumber(moment.ns) / 1e6
+  due = math.max(due or now, now - {late_ms}) + {interval_ms} * {spread}
+  return math.max(0, math.floor(due - now + 0.5))
+end
+"""
+"""Each client that is free takes the next moment at which a request is due."""
+_LATE_MS = 1000
+
 
 @dataclass(frozen=True)
 class Load:
@@ -47,7 +61,9 @@ class Load:
     refused: int
 
 
-def write_script(path: Path, images: Path, count: int, accept: str | None, pause_ms: int = 0) -> None:
+def write_script(
+    path: Path, images: Path, count: int, accept: str | None, rate: float | None = None, even: bool = True
+) -> None:
     """Writes wrk's script.
 
     Args:
@@ -55,10 +71,12 @@ def write_script(path: Path, images: Path, count: int, accept: str | None, pause
         images: Folder of `0.png`, `1.png`, ….
         count: How many those are.
         accept: What to ask for; of compression nothing is said, which suits every server.
-        pause_ms: Milliseconds between an answer and the next request of a client, in the mean.
+        rate: Requests a second, as long as there are free clients; None asks again as soon as there is an answer.
+        even: Whether they come evenly, and not at random moments (Poisson).
     """
     wanted = f', ["Accept"] = "{accept}"' if accept else ""
-    pace = f"delay = function() return math.random(0, {2 * pause_ms}) end" if pause_ms else ""
+    spread = "1" if even else "-math.log(1 - math.random())"
+    pace = _PACE.format(late_ms=_LATE_MS, interval_ms=1e3 / rate, spread=spread) if rate else ""
     path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted, pace=pace))
 
 
