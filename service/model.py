@@ -128,6 +128,17 @@ class Model:
         session = Session(bundle, settings.device, threads, settings.concurrent_runs, self.precision, max_batch)
         session.warm_up()
         self._bundle, self._session = bundle, session
+        self.check_golden(metrics)
+        batcher = self._start_batcher(settings, metrics, session)
+        metrics.queue_images.labels(self.label).set_function(lambda: batcher.waiting)
+        metrics.queue_limit.labels(self.label).set(batcher.limit)
+        metrics.model_info.labels(
+            self.label, self.version, bundle.sha256(self.precision), bundle.manifest.dataset, session.provider
+        ).set(1)
+        self._batcher = batcher
+        metrics.model_ready.labels(self.label, self.version).set(self.ready)
+
+    def _start_batcher(self, settings: Settings, metrics: Metrics, session: Session) -> Batcher:
         queue_seconds = metrics.queue_seconds.labels(self.label)
         inference_seconds = metrics.inference_seconds.labels(self.label, session.provider)
         batch_images = metrics.batch_images.labels(self.label)
@@ -139,23 +150,15 @@ class Model:
             for wait_s in waits_s:
                 queue_seconds.observe(wait_s)
 
-        self.check_golden(metrics)
-        batcher = Batcher(
+        return Batcher(
             session.run,
-            bundle.shape,
+            self.bundle.shape,
             max_batch=session.max_batch,
             queue_images=settings.queue_images,
             max_wait_s=settings.max_wait_ms / 1000,
             runs=session.runs,
             on_batch=on_batch,
         )
-        metrics.queue_images.labels(self.label).set_function(lambda: batcher.waiting)
-        metrics.queue_limit.labels(self.label).set(batcher.limit)
-        metrics.model_info.labels(
-            self.label, self.version, bundle.sha256(self.precision), bundle.manifest.dataset, session.provider
-        ).set(1)
-        self._batcher = batcher
-        metrics.model_ready.labels(self.label, self.version).set(self.ready)
 
     def check_golden(self, metrics: Metrics) -> None:
         """Computes the golden images again; the outcome decides whether the model is ready."""

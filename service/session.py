@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,18 +63,8 @@ class Session:
         self._bundle = bundle
         file = bundle.path / bundle.graph_file(precision)
         device = "cpu" if precision == "fast" else device
-        try:
-            graph = file.read_bytes()
-            if _EXTERNAL_DATA in graph:
-                raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
-            self.runs = runs or min(threads, _MOST_RUNS)
-            narrow = session_options(max(1, threads // self.runs))
-            self._session = ort.InferenceSession(graph, narrow, providers=providers(device))
-        except (DeviceError, BundleError):
-            raise
-        # onnxruntime's exceptions share no base class of their own.
-        except Exception as error:
-            raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
+        self.runs = runs or min(threads, _MOST_RUNS)
+        graph, self._session = _loaded(file, device, max(1, threads // self.runs))
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise DeviceError(f"SCA_DEVICE='cuda': onnxruntime could not start {CUDA} and fell back to {self.provider}")
@@ -178,6 +169,25 @@ class Session:
                 raise BundleError(f"{file}: metadata {key} is missing")
             if _parsed(metadata[key]) != value:
                 raise BundleError(f"{file}: metadata {key} differs from the manifest")
+
+
+def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.InferenceSession]:
+    """Reads a graph and makes a session of it.
+
+    Raises:
+        DeviceError: The device is not there.
+        BundleError: The graph does not load.
+    """
+    try:
+        graph = file.read_bytes()
+        if _EXTERNAL_DATA in graph:
+            raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
+        return graph, ort.InferenceSession(graph, session_options(threads), providers=providers(device))
+    except (DeviceError, BundleError):
+        raise
+    # onnxruntime's exceptions share no base class of their own.
+    except Exception as error:
+        raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
 
 
 def _expected_metadata(document: dict[str, Any]) -> dict[str, Any]:

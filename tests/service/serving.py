@@ -1,7 +1,8 @@
 """The service's web server on a real socket inside the test, with a spy on its fast lane."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from service.app import create_app, create_service
+from service.batch import Outputs, UInt8Array
 from service.lane import Lane
 from service.server import Server
 from service.state import Service
 from tests.conftest import settings
+
+MODEL = "cifar10-shallow"
 
 
 @dataclass
@@ -119,3 +123,38 @@ async def client(running: Serving) -> AsyncIterator[Client]:
         yield Client(reader, writer)
     finally:
         writer.close()
+
+
+def run(models_dir: Path, scenario: Callable[[Serving], Awaitable[None]], **changes: Any) -> None:
+    """Runs a scenario against a server, and looks whether it left anything behind."""
+
+    async def main() -> None:
+        async with serving(models_dir, **changes) as running:
+            await scenario(running)
+            await until(lambda: running.sample("sca_inflight_images") == 0)
+            assert running.sample("sca_queue_images", model=MODEL) == 0
+            assert not running.server.server_state.tasks
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Held:
+    """Holds the default model's runs until `open` is set."""
+
+    def __init__(self, running: Serving, fault: Exception | None = None) -> None:
+        self.open = threading.Event()
+        batcher = running.service.registry.get(None).batcher
+        self._run, self._fault = batcher._run, fault
+        batcher._run = self
+
+    def __call__(self, batch: UInt8Array, wants: frozenset[str]) -> Outputs:
+        assert self.open.wait(20)
+        if self._fault is not None:
+            raise self._fault
+        return self._run(batch, wants)
