@@ -75,6 +75,15 @@ def _input(model: TrainedModel) -> str:
     return text if model.dataset.views == 1 else f"{text}, {model.dataset.views} views a sample"
 
 
+def _ends(model: TrainedModel) -> str:
+    """What goes in, what comes out, and what is done before the first layer."""
+    features, classes = model.probe.weights.shape
+    return filled(
+        f"Input: {_input(model)}. Output: {features:,} features and {classes} logits. Preprocessing (inside the "
+        f"graph): {_preprocessing(model)}."
+    )
+
+
 def _preprocessing(model: TrainedModel) -> str:
     """What the graph does before its first layer."""
     window, text = model.config.window, PREPROCESSING[model.config.whitening]
@@ -113,8 +122,7 @@ Image features without labels: a sparse convolutional autoencoder trained by win
 
 ## Model
 
-Input: {_input(model)}. Output: {model.probe.weights.shape[0]:,} features and
-{model.probe.weights.shape[1]} logits. Preprocessing (inside the graph): {_preprocessing(model)}.
+{_ends(model)}
 
 {_layers(model)}
 

@@ -48,7 +48,7 @@ def test_the_text_says_what_a_reader_asks() -> None:
 
 def test_a_card_of_pairs_says_so() -> None:
     pair = untrained.model(config("zca", window=Window(12, 2)), drawn_pairs(20, 18))
-    card = write_card(pair, report("error", 6.6, 6.6))
+    card = " ".join(write_card(pair, report("error", 6.6, 6.6)).split())
     for words in (
         "120 training pairs of images of pairs",
         "uint8 20×18, L, 2 views a sample",
