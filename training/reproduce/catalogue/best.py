@@ -31,7 +31,7 @@ BEST = (
     Row(
         "mnist deep 128+512 with copies",
         "best",
-        "**Deep SCA, 128 and 512 maps**",
+        "**Deep SCA, 128 and 512 maps** (bundled)",
         ERROR,
         0.48,
         FinalRun(_mnist_deep(512, 6)),
@@ -40,7 +40,7 @@ BEST = (
     Row(
         "mnist deep 128+1024 with copies",
         "best",
-        "**Deep SCA, 128 and 1024 maps** (bundled)",
+        "**Deep SCA, 128 and 1024 maps**",
         ERROR,
         0.48,
         FinalRun(_mnist_deep(1024, 3)),
