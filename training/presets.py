@@ -61,7 +61,7 @@ PRESETS: dict[str, RunConfig] = {
             name="cifar10-deep",
             layers=(*CIFAR10_SHALLOW.layers, LayerConfig(maps=4096, kernel=3, pool_width=3, pool_stride=2)),
             probe=ProbeConfig(
-                strengths={"svm": (0.3, 1.0, 3.0, 10.0), "logistic": (0.03, 0.1, 0.3, 1.0)}, augmentation=PHOTOGRAPHS
+                strengths={"svm": (0.1, 0.3, 1.0, 3.0), "logistic": (0.01, 0.03, 0.1, 0.3)}, augmentation=PHOTOGRAPHS
             ),
             paper_value=78.1,
         ),

@@ -23,6 +23,11 @@ from training.runfolder import ConfigError
 from training.sources import ImageError
 
 
+def numbers(text: str) -> list[int]:
+    """`128,512` as numbers, for argparse."""
+    return [int(number) for number in text.split(",")]
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -47,7 +52,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="throw an earlier attempt's state away")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
-    parser.add_argument("--maps", type=int, help="feature maps of the last layer")
+    parser.add_argument("--maps", type=numbers, help="feature maps of the last layer, or of each: 128,512")
     parser.add_argument("--layer-images", type=int, help="images that the last layer is trained on (default: all)")
     parser.add_argument(
         "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
@@ -76,7 +81,12 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     if options.epochs:
         layers = [dataclasses.replace(layer, epochs=options.epochs) for layer in layers]
     if options.maps:
-        layers[-1] = dataclasses.replace(layers[-1], maps=options.maps)
+        if len(options.maps) not in (1, len(layers)):
+            raise OptionError(f"--maps: {len(options.maps)} numbers for {len(layers)} layers")
+        first = len(layers) - len(options.maps)
+        layers[first:] = [
+            dataclasses.replace(layer, maps=maps) for layer, maps in zip(layers[first:], options.maps, strict=True)
+        ]
     if options.layer_images:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
     probe = config.probe if options.copies is None else _with_copies(config, options.copies)

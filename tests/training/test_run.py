@@ -160,6 +160,10 @@ def test_the_command_line_changes_the_preset_and_nothing_else() -> None:
     changed = config_of(parse(["--preset", "mnist-shallow", "--seed", "5", "--maps", "9", "--whitening", "zca"]))
     assert changed.seed == 5 and changed.layers[0].maps == 9 and changed.whitening == "zca"
     assert changed.layers[0].epochs == PRESETS["mnist-shallow"].layers[0].epochs
+    narrow = config_of(parse(["--preset", "cifar10-deep", "--maps", "128,512"]))
+    assert [layer.maps for layer in narrow.layers] == [128, 512]
+    last = config_of(parse(["--preset", "cifar10-deep", "--maps", "64"]))
+    assert [layer.maps for layer in last.layers] == [512, 64]
     deep = config_of(parse(["--preset", "mnist-deep", "--layer-images", "500"]))
     assert [one.images for one in deep.layers] == [None, 500]
     probe = config_of(parse(["--dataset", "mnist", "--copies", "0"])).probe
@@ -175,11 +179,14 @@ def test_pictures_of_ones_own_are_not_mirrored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [(["--dataset", "cifar10", "--copies", "2"], "alike"), (["--dataset", "norb", "--copies", "1"], "norb")]
-    + [(["--dataset", "mnist", "--copies", "-1"], "at least 1")],
+    + [
+        (["--dataset", "mnist", "--copies", "-1"], "at least 1"),
+        (["--dataset", "mnist", "--maps", "8,9"], "2 numbers"),
+    ],
 )
-def test_copies_that_cannot_be_are_one_clear_line(
+def test_options_that_do_not_go_together_are_one_clear_line(
     arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: --copies") and word in error and error.count("\n") == 1
+    assert error.startswith(f"error: {arguments[2]}") and word in error and error.count("\n") == 1
