@@ -9,6 +9,7 @@ from training.reproduce.catalogue.tables import ACCURACY, ERROR
 from training.reproduce.jobs.sca import FinalRun
 from training.reproduce.rows import Row
 
+MIRRORED = "the probe also sees each image mirrored"
 COPIES = "moved, turned, zoomed copies of each image"
 
 
@@ -24,8 +25,13 @@ def _cifar10_deep(below: int, maps: int, images: int) -> RunConfig:
         dataclasses.replace(config.layers[0], maps=below),
         dataclasses.replace(config.layers[1], maps=maps, images=images),
     )
-    probe = dataclasses.replace(config.probe, losses=("svm",), strengths={"svm": (0.3, 1.0, 3.0)})
-    return dataclasses.replace(config, layers=layers, probe=probe)
+    return dataclasses.replace(config, layers=layers)
+
+
+def _hinge(config: RunConfig, *strengths: float) -> RunConfig:
+    """The config with fewer probes to choose from: of many features each takes minutes."""
+    probe = dataclasses.replace(config.probe, losses=("svm",), strengths={"svm": strengths})
+    return dataclasses.replace(config, probe=probe)
 
 
 BEST = (
@@ -63,7 +69,16 @@ BEST = (
         ACCURACY,
         72.7,
         FinalRun(PRESETS["cifar10-shallow"]),
-        note="the probe also sees each image mirrored",
+        note=MIRRORED,
+    ),
+    Row(
+        "cifar10 deep 128+512 with copies",
+        "best",
+        "**Deep SCA, 128 and 512 maps** (bundled)",
+        ACCURACY,
+        78.1,
+        FinalRun(_cifar10_deep(128, 512, 20_000)),
+        note=f"{MIRRORED}; layer 2 learns from 20,000 images; the paper has 512 and 4096 maps",
     ),
     Row(
         "cifar10 deep 128+2048 with copies",
@@ -71,7 +86,7 @@ BEST = (
         "**Deep SCA, 128 and 2048 maps**",
         ACCURACY,
         78.1,
-        FinalRun(_cifar10_deep(128, 2048, 20_000)),
-        note="the probe also sees each image mirrored; layer 2 learns from 20,000 images; the paper: 512 and 4096 maps",
+        FinalRun(_hinge(_cifar10_deep(128, 2048, 20_000), 0.3, 1.0, 3.0)),
+        note=f"{MIRRORED}; layer 2 learns from 20,000 images; the paper has 512 and 4096 maps",
     ),
 )
