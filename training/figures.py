@@ -85,6 +85,8 @@ class Line:
 
     label: str
     points: Sequence[tuple[float, float, float]]
+    colour: int = 0
+    """Number of its colour; lines of one system share it."""
     dashed: bool = False
 
 
@@ -93,14 +95,17 @@ def save_lines(path: Path, lines: Sequence[Line], xlabel: str, ylabel: str) -> N
     from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
     axes = figure.subplots()
     for line in lines:
         x, y, deviation = zip(*sorted(line.points), strict=True)
-        axes.errorbar(x, y, deviation, label=line.label, marker="o", linestyle="--" if line.dashed else "-", capsize=3)
+        style = "o--" if line.dashed else "o-"
+        axes.errorbar(x, y, deviation, None, style, label=line.label, color=f"C{line.colour}", markersize=4, capsize=3)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:.0f}")
+    ticks = sorted({point[0] for line in lines for point in line.points})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=45 if len(ticks) > 7 else 0)
+    axes.minorticks_off()
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)  # inside, it would lie on six lines
     figure.savefig(path, dpi=110)

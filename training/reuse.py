@@ -17,11 +17,14 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _shared(wanted: Mapping[str, Any], donor: Path) -> int:
-    """Finished layers of `donor`, from the bottom, that are those of a run with the settings `wanted`."""
+def _shared(wanted: Mapping[str, Any], donor: Path) -> int | None:
+    """Finished layers of `donor`, from the bottom, that are those of a run with the settings `wanted`.
+
+    None if not even the whitening is, or if it is not finished.
+    """
     theirs = _read(donor / "config.json")
-    if any(theirs.get(key) != wanted[key] for key in BASIS):
-        return 0
+    if any(theirs.get(key) != wanted[key] for key in BASIS) or not (donor / "whitening.npz").exists():
+        return None
     count = 0
     for index, (ours, other) in enumerate(zip(wanted["layers"], theirs["layers"], strict=False), 1):
         if ours != other or not (donor / f"layer{index}.json").exists():
@@ -33,6 +36,8 @@ def _shared(wanted: Mapping[str, Any], donor: Path) -> int:
 def take_over(folder: Path, settings: Mapping[str, Any], runs_dir: Path) -> int:
     """Begin a run with what another one has already learnt: equal settings, seed and images give equal weights.
 
+    The whitening is taken over also where no layer can be.
+
     Args:
         folder: of the run; one that is there already is left as it is.
         settings: of the run, as in its `config.json`.
@@ -43,11 +48,10 @@ def take_over(folder: Path, settings: Mapping[str, Any], runs_dir: Path) -> int:
     """
     wanted = json.loads(json.dumps(settings))
     donors = [path.parent for path in sorted(runs_dir.glob("*/config.json"))]
-    layers, donor = max(
-        ((_shared(wanted, donor), donor) for donor in donors), default=(0, runs_dir), key=lambda d: d[0]
-    )
-    if folder.exists() or not layers:
+    found = [(layers, donor) for donor in donors if (layers := _shared(wanted, donor)) is not None]
+    if folder.exists() or not found:
         return 0
+    layers, donor = max(found, key=lambda each: each[0])
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

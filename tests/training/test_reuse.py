@@ -64,7 +64,6 @@ def test_a_deep_run_goes_on_from_a_shallow_ones_layer(
         {"seed": 1},
         {"whitening": "zca"},
         {"contrast_epsilon": 1.0},
-        {"layers": (replace(BELOW, epochs=2), DEEP.layers[1])},
     ],
     ids=str,
 )
@@ -72,6 +71,15 @@ def test_what_was_learnt_otherwise_is_left(change: dict[str, object], runs: Path
     other = replace(DEEP, **change)  # type: ignore[arg-type]  # one field each
     assert take_over(tmp_path / "run", settings_of(other, DATA), runs) == 0
     assert not (tmp_path / "run").exists()
+
+
+def test_the_whitening_is_taken_over_where_the_layers_differ(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    other = replace(DEEP, layers=(replace(BELOW, epochs=2), DEEP.layers[1]))
+    folder = tmp_path / "runs" / "other"
+    assert take_over(folder, settings_of(other, DATA), tmp_path / "runs") == 0
+    assert not list(folder.glob("layer*")) and (folder / "whitening.npz").exists()
+    assert list(json.loads((folder / "stages.json").read_text())) == ["whitening"]
 
 
 def test_other_images_are_another_run(runs: Path, tmp_path: Path) -> None:
@@ -82,6 +90,7 @@ def test_a_layer_that_is_not_finished_is_left(runs: Path, tmp_path: Path) -> Non
     shutil.copytree(runs, tmp_path / "runs")
     (tmp_path / "runs" / "shallow-seed0" / "layer1.json").unlink()
     assert take_over(tmp_path / "run", settings_of(DEEP, DATA), tmp_path / "runs") == 0
+    assert not (tmp_path / "run" / "layer1.npz").exists()
 
 
 def test_a_run_that_has_begun_is_left_as_it_is(runs: Path, tmp_path: Path) -> None:

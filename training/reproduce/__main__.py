@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", metavar="GLOB", action="append", default=[], help="only rows with such a name")
     parser.add_argument("--list", action="store_true", help="name the rows, what is done and what it takes; do nothing")
     parser.add_argument("--report-only", action="store_true", help="write the report of what has a number")
-    parser.add_argument("--seeds", type=int, help="seeds a row (default: 3; 1 for more than an hour, and for choices)")
+    parser.add_argument("--seeds", type=int, help="seeds a row (default: 3; 1 for long rows and choices)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="official files, kept here (%(default)s)")
     parser.add_argument("--no-download", action="store_true", help="fail instead of downloading missing files")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and results (%(default)s)")

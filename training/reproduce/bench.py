@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +16,11 @@ from training.datasets import Dataset, Split, load
 from training.features import CPU
 from training.pipeline import Pipeline, settings_of
 from training.reuse import take_over
+from training.whitening import Preprocessing, fit
+
+Made = TypeVar("Made")
+KEPT = 4
+"""Things that jobs share: three seeds' features of a test set, and a whitening."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Bench:
     command: str = ""
     lent: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What has been handed out: by data set, how many images and which; whoever keeps a number keeps this with it."""
+    _kept: dict[str, Any] = field(default_factory=dict)
 
     def dataset(self, name: str) -> Dataset:
         """Training and test images: for a final measurement only.
@@ -60,6 +67,22 @@ class Bench:
             "training_sha256": digest,
             "test_images": max(before, tested),
         }
+
+    def preprocessing(self, config: RunConfig) -> Preprocessing:
+        """What a config without a window makes of images, fitted to all training images."""
+        images = self.blind(config.dataset).train.images
+        key = repr((config.dataset, config.whitening, config.whitening_epsilon, config.contrast_epsilon))
+        return self.once(key, lambda: fit(images, config, self.device).cpu())
+
+    def once(self, key: str, make: Callable[[], Made]) -> Made:
+        """What `make` gives, or gave another job under this key: the last few are kept in memory."""
+        if key not in self._kept:
+            made = make()
+            while len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = made
+        found: Made = self._kept[key]
+        return found
 
     def pipeline(self, config: RunConfig, dataset: Dataset) -> Pipeline:
         """A run of its own, or the one that was begun under this name; other runs' layers are taken over."""

@@ -13,7 +13,7 @@ SERIES = tuple((system, images) for system in SYSTEMS for images in IMAGES)
 
 def draw(path: Path, numbers: Mapping[str, Numbers]) -> None:
     """Write the diagram of all points that are known, if there are any."""
-    lines = []
+    lines, colours = [], list(SYSTEMS)
     for series in SERIES:
         points = []
         for point in POINTS:
@@ -22,7 +22,7 @@ def draw(path: Path, numbers: Mapping[str, Numbers]) -> None:
                 points.append((float(point.maps), known.mean, known.deviation or 0.0))
         if points:
             system, images = series
-            lines.append(figures.Line(f"{SYSTEMS[system]}, {images}", points, dashed=images == "raw"))
+            lines.append(figures.Line(f"{SYSTEMS[system]}, {images}", points, colours.index(system), images == "raw"))
     if lines:
         figures.save_lines(path, lines, "feature maps", "CIFAR-10 test accuracy, %")
 

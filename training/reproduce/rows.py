@@ -94,6 +94,7 @@ class Row:
         source: what measures ours; None if nothing does.
         reason: what stands in the place of a number that is not there; by default one of the sentences above.
         note: what a reader must know to compare.
+        seeds: that are measured unless others are asked for; by default the runner decides by the duration.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Row:
     source: Job | Difference | FactOf | None = None
     reason: str = ""
     note: str = ""
+    seeds: int | None = None
 
     @property
     def job(self) -> Job | None:

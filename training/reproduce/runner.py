@@ -16,7 +16,7 @@ from training.reproduce.store import Store
 
 HOUR = 3600.0
 SEEDS = 3
-"""Of a row that is to be compared; one that takes more than an hour, and a trial, is measured once."""
+"""Of a row that does not say; one that takes more than an hour, and a trial, is measured once."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Runner:
         for row in rows:
             if row.job is not None:
                 once = row.section == "choices" or row.job.expected_seconds() > HOUR
-                count = seeds or (1 if once else SEEDS)
+                count = seeds or row.seeds or (1 if once else SEEDS)
                 tasks += [Task(row, row.job, seed) for seed in range(count)]
         return tasks
 

@@ -10,7 +10,7 @@ them. [paper.json](paper.json) has every row with its command, each seed's numbe
 written by `python -m training.reproduce`, which measures what has no number yet (`--list` says how long that takes).
 
 **Splits.** Encoders learn from all training images, without labels. All that is chosen, by us or by a program (learning
-rates, filter widths, the probe's loss and strength, the epochs of a supervised net), is chosen on a random fifth of the
+rates, filter widths, the probe's loss and strength, the steps of a supervised net), is chosen on a random fifth of the
 training images, whose labels the classifier on trial has not seen. The test set is read once per final network and
 seed, at the end of its row; trials get a data set without one. A number that has replaced an earlier reading of the
 test set is listed under [Conditions](#conditions).
@@ -20,7 +20,7 @@ hinge, L2-regularised, on features scaled to unit variance a map; chosen on the 
 training images.
 
 **Numbers.** Mean ± standard deviation over seeds 0, 1, …; a seed changes the initial filters, the order of the images
-and the held-out fifth. Rows of less than an hour have three seeds, the others and the trials one. The time is one
+and the held-out fifth. Rows have three seeds; long ones, pictures and trials one. The time is one
 seed's, from images to number; a layer that another row has trained alike is not trained again, its time counts.
 """
 
@@ -42,8 +42,9 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "Figure 1: whole images against patches",
         "(c) Test accuracy over the number of feature maps. *Raw* images are contrast-normalised, *whitened* ones also "
         "whitened: whole images for SCA and the supervised net, 6×6 patches for k-means (with quadrant pooling). The "
-        "supervised net has SCA's convolution and pooling; it learns from four fifths of the labels and is stopped by "
-        "the fifth. The paper plots the cross-validation of Coates et al. 2011; all points here are on the test set.",
+        "supervised net has SCA's convolution and pooling and learns from all training images with their labels: six "
+        "passes, a rate that falls to zero, half of the pooled features dropped, one seed. The paper plots the "
+        "cross-validation of Coates et al. 2011; all points here are on the test set.",
     ),
     "figure 2": ("Figure 2: without sparsity", ""),
     "figure 3": ("Figure 3: a digit on its way", "Each map and each filter is shown in its own contrast."),
@@ -57,8 +58,9 @@ SECTIONS: dict[Section, tuple[str, str]] = {
     "labels": (
         "Few labels",
         "Test error (MNIST) or accuracy (CIFAR-10) with 10, 100 and 1000 labels a class. The probe is chosen by "
-        "five-fold cross-validation on these labels alone, the supervised net's epochs by a fifth of them. Each seed's "
-        "number is the mean of 10, 5 and 1 random draws. The encoder has seen all training images and no label, the "
+        "five-fold cross-validation on these labels alone (by one fifth of them with 1000 a class). The supervised "
+        "net learns from the same images for 200, 400 and 1250 steps of 64 images, with one seed. Each seed's number "
+        "is the mean of 5, 3 and 1 random draws. The encoder has seen all training images and no label, the "
         "supervised net the drawn images only.",
     ),
     "choices": (

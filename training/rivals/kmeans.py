@@ -23,7 +23,7 @@ class TriangleKMeans:
         whiten: whether patches are whitened (ZCA) after their contrast was normalised.
         seed: seeds the patches and the first centroids.
         patches: how many are clustered.
-        iterations: of k-means, at most.
+        iterations: of k-means, at most; on CIFAR-10 ten gave the same validation accuracy.
         contrast_epsilon: added to a patch's variance, in squared grey levels.
         whitening_epsilon: added to each eigenvalue of the normalised patches' covariance.
         pooling: how maps become features; the sums over quadrants that were published, by default.

@@ -1,6 +1,7 @@
 """Images and labels in, a classifier out: the paper's layer trained with labels from end to end (Figure 1 (c))."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Epoch:
 
     Attributes:
         loss: mean cross entropy in training.
-        accuracy: share of right answers on the validation images, after it.
+        accuracy: share of right answers on the validation images, after it; NaN without such images.
     """
 
     loss: float
@@ -86,16 +87,16 @@ class SupervisedNet:
         self,
         images: ImageSource,
         labels: Labels,
-        val_images: ImageSource,
-        val_labels: Labels,
+        val_images: ImageSource | None = None,
+        val_labels: Labels | None = None,
         checkpoint: Path | None = None,
     ) -> Self:
-        """Train; the weights of the pass with the best validation accuracy are kept.
+        """Train; the weights of the pass with the best validation accuracy are kept, or without such images the last.
 
         Args:
             images: uint8 (N, H, W, C).
             labels: int64 (N,), 0 to K - 1.
-            val_images: as `images`, none of them.
+            val_images: as `images`, none of them; without them training takes all its epochs.
             val_labels: as `labels`.
             checkpoint: written after each pass; one that is there is gone on from, to the same weights.
 
@@ -115,8 +116,11 @@ class SupervisedNet:
         ):
             while len(self.history) < self.epochs and not self._is_stuck():
                 loss = self._pass(network, descent, images, labels, len(self.history))
-                accuracy = self.accuracy(val_images, val_labels)
-                if accuracy > max((past.accuracy for past in self.history), default=-1.0):
+                accuracy = math.nan
+                if val_images is not None and val_labels is not None:
+                    accuracy = self.accuracy(val_images, val_labels)
+                # NaN is never below anything: without validation images the last pass is the best one
+                if not accuracy <= max((past.accuracy for past in self.history), default=-1.0):
                     best = copy.deepcopy(network.state_dict())
                 self.history.append(Epoch(loss, accuracy))
                 if checkpoint is not None:
@@ -144,7 +148,9 @@ class SupervisedNet:
 
     @property
     def best_epoch(self) -> int:
-        """The first pass, from 0, of those with the best validation accuracy."""
+        """The first pass, from 0, of those with the best validation accuracy; without validation images the last."""
+        if math.isnan(self.history[-1].accuracy):
+            return len(self.history) - 1
         return max(range(len(self.history)), key=lambda epoch: self.history[epoch].accuracy)
 
     @property

@@ -15,8 +15,9 @@ from tests.training import untrained
 from tests.training.drawn import config, dataset, layer
 from training import figures
 from training.config import ProbeConfig, RunConfig
+from training.extraction import extract
 from training.probe import Trial
-from training.reproduce.bench import Bench
+from training.reproduce.bench import KEPT, Bench
 from training.reproduce.jobs import kmeans, labels
 from training.reproduce.jobs.filters import PICTURE, PatchFilters, PlainFilters, ScaFilters, shifted_copies
 from training.reproduce.jobs.kmeans import KMeansFinal
@@ -25,7 +26,7 @@ from training.reproduce.jobs.panels import Panels, panels
 from training.reproduce.jobs.sca import FinalRun, ValidationRun
 from training.reproduce.jobs.scoring import Labelled, fit_probe, percent_right, pixel_features
 from training.reproduce.jobs.span import Span
-from training.reproduce.jobs.supervised import CHECKPOINT, FewLabelsSupervised, SupervisedFinal
+from training.reproduce.jobs.supervised import CHECKPOINT, FewLabelsSupervised, SupervisedFinal, Training
 from training.reproduce.jobs.variants import VariantValidation
 from training.reproduce.rows import Job, Outcome
 from training.rivals.kmeans import TriangleKMeans
@@ -105,13 +106,18 @@ def test_k_means_is_scored_by_the_same_probe(whiten: bool, bench: Bench, monkeyp
     assert outcome.value > 60 and outcome.facts["validation"] > 60 and outcome.facts["chosen"]["loss"] == "svm"
 
 
-def test_the_supervised_net_learns_and_says_when_it_was_best(bench: Bench) -> None:
-    outcome = measure(SupervisedFinal(SHALLOW, epochs=25), bench)
-    assert outcome.value > 60 and 1 <= outcome.facts["chosen"]["epochs"] <= 25
+def test_the_supervised_net_learns_for_whole_passes(bench: Bench) -> None:
+    outcome = measure(SupervisedFinal(SHALLOW, Training(99, learning_rate=5e-3)), bench)
+    assert outcome.value > 60 and outcome.facts["epochs"] == 25  # of four steps
+
+
+@pytest.mark.parametrize(("images", "epochs", "seen"), [(256, 3, 768), (300, 3, 768), (40, 10, 400)])
+def test_a_training_is_counted_in_images(images: int, epochs: int, seen: int) -> None:
+    assert (Training(10).epochs(images), Training(10).seen(images)) == (epochs, seen)
 
 
 def test_a_supervised_net_goes_on_where_it_was_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measure(SupervisedFinal(SHALLOW, epochs=3), bench)
+    whole = measure(SupervisedFinal(SHALLOW, Training(12)), bench)
     (bench.runs_dir / "job" / CHECKPOINT).unlink()
     plain, passes, limit = SupervisedNet._pass, 0, 2
 
@@ -124,9 +130,9 @@ def test_a_supervised_net_goes_on_where_it_was_stopped(bench: Bench, monkeypatch
 
     monkeypatch.setattr(SupervisedNet, "_pass", counted)
     with pytest.raises(KeyboardInterrupt):
-        measure(SupervisedFinal(SHALLOW, epochs=3), bench)
+        measure(SupervisedFinal(SHALLOW, Training(12)), bench)
     limit = 3
-    assert measure(SupervisedFinal(SHALLOW, epochs=3), bench) == whole and passes == 3
+    assert measure(SupervisedFinal(SHALLOW, Training(12)), bench) == whole and passes == 3
 
 
 @pytest.mark.parametrize("variant", ["winner-take-all", "largest-overall"])
@@ -154,7 +160,6 @@ def test_few_labels_are_enough_for_more_than_chance(features: Any, bench: Bench)
 
 
 def test_the_supervised_net_gets_the_same_few_labels(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.reproduce.jobs.supervised.STEPS", 20)
     seen = []
     plain = labels.draw
 
@@ -165,9 +170,40 @@ def test_the_supervised_net_gets_the_same_few_labels(bench: Bench, monkeypatch: 
 
     for module in ("labels", "supervised"):
         monkeypatch.setattr(f"training.reproduce.jobs.{module}.draw", watched)
-    net = measure(FewLabelsSupervised(SHALLOW, 10, draws=2), bench)
+    net = measure(FewLabelsSupervised(SHALLOW, 10, draws=2, training=Training(20)), bench)
     measure(FewLabels(SHALLOW, 10, draws=2, features="pixels"), bench)
     assert net.value > CHANCE and len(seen) == 4 and seen[:2] == seen[2:]
+
+
+def test_rows_with_the_same_encoder_share_the_test_images_features(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    plain = extract
+
+    def counted(extractor: Any, images: Any, *given: Any) -> Any:
+        made.append(len(images))
+        return plain(extractor, images, *given)
+
+    monkeypatch.setattr("training.reproduce.jobs.labels.extract", counted)
+    first = measure(FewLabels(SHALLOW, 10, draws=1), bench)
+    measure(FewLabels(SHALLOW, 5, draws=1), bench)
+    assert made == [64, 40, 20]
+    measure(FewLabels(SHALLOW, 10, draws=1), bench, seed=1)
+    assert made == [64, 40, 20, 64, 40]
+    assert measure(FewLabels(SHALLOW, 10, draws=1), bench) == first
+
+
+def test_what_jobs_share_is_not_kept_for_ever(bench: Bench) -> None:
+    made = [bench.once(str(number), lambda number=number: number) for number in (*range(9), 8, 0)]  # type: ignore[misc]
+    assert made == [*range(9), 8, 0] and len(bench._kept) == KEPT
+
+
+def test_whitening_is_fitted_once_for_all_jobs(bench: Bench) -> None:
+    wider = dataclasses.replace(SHALLOW, layers=(layer(maps=7, epochs=1),))
+    assert bench.preprocessing(SHALLOW) is bench.preprocessing(wider)
+    other = bench.preprocessing(dataclasses.replace(SHALLOW, whitening="contrast"))
+    assert other.kind == "contrast" and bench.preprocessing(SHALLOW).kind == "separable"
 
 
 def test_labels_that_do_not_make_folds_are_refused() -> None:
@@ -210,6 +246,9 @@ def test_every_fold_has_its_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     probe = cross_validated(Labelled(rows, np.arange(40) % 4, 4, maps=4), settings, tmp_path)
     assert sorted(held) == list(range(40))
     assert probe.chosen.strength == 0.1
+    held.clear()
+    assert cross_validated(Labelled(rows, np.arange(40) % 4, 4, maps=4), settings, tmp_path, 1).chosen.strength == 10.0
+    assert held == list(range(32, 40))
 
 
 def test_pixels_as_features_are_planes_between_0_and_1() -> None:

@@ -88,6 +88,16 @@ def test_the_best_validation_pass_is_kept() -> None:
     assert accuracies.index(max(accuracies)) == net.best_epoch
 
 
+def test_without_validation_images_the_last_pass_is_kept() -> None:
+    watched, alone = (SupervisedNet(8, 5, 3, 2, epochs=7, patience=1, learning_rate=5e-3) for _ in range(2))
+    alone.fit(*TRAIN)
+    assert len(alone.history) == 7 and alone.best_epoch == 6
+    watched.patience = 7
+    watched.fit(*TRAIN, TRAIN.images[:7], np.arange(7))  # nobody's labels: a pass that is not the last may be best
+    assert [epoch.loss for epoch in alone.history] == [epoch.loss for epoch in watched.history]
+    assert alone.accuracy(*TEST) > 0.9
+
+
 def test_it_stops_when_validation_no_longer_gets_better() -> None:
     net = SupervisedNet(4, 5, 3, 2, epochs=50, patience=2)
     net.fit(*TRAIN, HELD_OUT.images, np.full(100, 3))  # nothing can be learnt of these labels

@@ -6,7 +6,7 @@ from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.tables import ACCURACY, ERROR
 from training.reproduce.jobs.labels import FewLabels
 from training.reproduce.jobs.sca import ValidationRun
-from training.reproduce.jobs.supervised import FewLabelsSupervised
+from training.reproduce.jobs.supervised import FewLabelsSupervised, Training
 from training.reproduce.jobs.variants import VariantValidation
 from training.reproduce.rows import Difference, FactOf, Job, Row
 
@@ -41,6 +41,8 @@ def _over(rule: str) -> Row:
 
 NARROW = configs.varied(configs.CIFAR10, "cifar10-deeper-128", maps=128)
 ABOVE = (128, 512, 2048)
+IMAGES = 20_000
+"""A second layer of the claim learns from as many, to be short; all of its sizes do."""
 
 
 def _deeper(maps: int) -> str:
@@ -85,14 +87,17 @@ CLAIMS = (
         Row(
             _deeper(maps),
             "claims",
-            f"A second layer of {maps} maps on it",
+            f"A second layer of {maps} maps on it, learnt from {IMAGES:,} images",
             VALIDATION_ACCURACY,
             None,
             ValidationRun(
                 configs.stacked(
-                    NARROW, f"cifar10-deeper-128-{maps}", dataclasses.replace(configs.CIFAR10_DEEP.layers[1], maps=maps)
+                    NARROW,
+                    f"cifar10-deeper-128-{maps}",
+                    dataclasses.replace(configs.CIFAR10_DEEP.layers[1], maps=maps, images=IMAGES),
                 )
             ),
+            seeds=1 if maps > 1000 else None,
         )
         for maps in ABOVE
     ),
@@ -110,8 +115,12 @@ CLAIMS = (
     ),
 )
 
-DRAWS = {10: 10, 100: 5, 1000: 1}
+DRAWS = {10: 5, 100: 3, 1000: 1}
 """Draws of the labelled images, by labels a class."""
+TURNS = {10: 5, 100: 5, 1000: 1}
+"""Fifths of them that choose the probe in turn."""
+STEPS = {10: 200, 100: 400, 1000: 1250}
+"""Gradient steps of the supervised net."""
 
 
 NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
@@ -123,9 +132,15 @@ def _labels() -> tuple[Row, ...]:
         unit = ERROR if config.metric == "error" else ACCURACY
         for count, draws in DRAWS.items():
             jobs: dict[str, tuple[str, Job]] = {
-                "sca": (f"Shallow SCA, {config.layers[0].maps} maps", FewLabels(config, count, draws)),
-                "pixels": ("Raw pixels", FewLabels(config, count, draws, "pixels")),
-                "supervised": ("Supervised net, same architecture", FewLabelsSupervised(config, count, draws)),
+                "sca": (
+                    f"Shallow SCA, {config.layers[0].maps} maps",
+                    FewLabels(config, count, draws, turns=TURNS[count]),
+                ),
+                "pixels": ("Raw pixels", FewLabels(config, count, draws, "pixels", TURNS[count])),
+                "supervised": (
+                    "Supervised net, same architecture",
+                    FewLabelsSupervised(config, count, draws, Training(STEPS[count])),
+                ),
             }
             rows += [
                 Row(
@@ -135,6 +150,7 @@ def _labels() -> tuple[Row, ...]:
                     unit,
                     None,
                     job,
+                    seeds=1 if key == "supervised" else None,
                 )
                 for key, (system, job) in jobs.items()
             ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training import figures, whitening
+from training import figures
 from training.config import RunConfig
 from training.reproduce import cost
 from training.reproduce.bench import Bench
@@ -117,7 +117,7 @@ class PlainFilters:
         """See `Job`."""
         train = bench.blind(self.config.dataset).train
         (layer,) = self.config.layers
-        preprocessing = whitening.fit(train.images, self.config)
+        preprocessing = bench.preprocessing(self.config)
         model = PlainAutoencoder(layer.maps, layer.kernel, seed, preprocessing, layer.epochs).fit(train.images)
         figures.save_filters(folder / PICTURE, model.decoder)
         facts = {

@@ -47,7 +47,7 @@ def draw(labels: Labels, per_class: int, seed: int, number: int) -> Rows:
     return rng.permuted(np.concatenate(chosen, axis=1), axis=1)
 
 
-def cross_validated(images: Labelled, config: ProbeConfig, folder: Path) -> Probe:
+def cross_validated(images: Labelled, config: ProbeConfig, folder: Path, turns: int = FOLDS) -> Probe:
     """A probe on all images, its loss and strength chosen by each fold in turn.
 
     One fold of few images would choose by chance.
@@ -56,10 +56,11 @@ def cross_validated(images: Labelled, config: ProbeConfig, folder: Path) -> Prob
         images: fold after fold, equally many each.
         config: what to try.
         folder: for the log.
+        turns: folds that choose.
     """
     rows, fold = np.arange(len(images.labels)), len(images.labels) // FOLDS
     tried: list[tuple[Trial, ...]] = []
-    for number in range(FOLDS):
+    for number in range(turns):
         order = np.roll(rows, fold * number)
         turned = dataclasses.replace(images, features=images.rows(order), labels=images.labels[order])
         tried.append(trials(turned, config, folder, rows.size - fold))
@@ -79,6 +80,7 @@ class FewLabels:
         per_class: labels a class.
         draws: of labelled images; their mean is the number.
         features: what the probe gets.
+        turns: folds of the labelled images that choose the probe; one of many images is enough.
         probe: what it may choose from, by these labels alone.
     """
 
@@ -86,10 +88,11 @@ class FewLabels:
     per_class: int
     draws: int
     features: Literal["sca", "pixels"] = "sca"
+    turns: int = FOLDS
     probe: ProbeConfig = field(default_factory=lambda: FEW)
     split: ClassVar[Split] = "test"
     tuned: ClassVar[str] = (
-        "the probe's loss and strength by cross-validation on the labelled images; then it is refitted on all"
+        "the probe's loss and strength on folds of the labelled images; then it is refitted on all of these"
     )
 
     def __post_init__(self) -> None:
@@ -105,14 +108,16 @@ class FewLabels:
             training, through, features = 0.0, 0.0, channels * size * size
         labelled = 10 * self.per_class
         columns = features if labelled * WIDER > features else labelled
-        one = labelled * through + FOLDS * cost.probe_seconds(labelled, columns, self.probe, final=False)
+        one = labelled * through + self.turns * cost.probe_seconds(labelled, columns, self.probe, final=False)
         return training + tested * through + self.draws * (one + 5)
 
     def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
         """See `Job`."""
         dataset = bench.dataset(self.config.dataset)
         features, maps = self._features(bench, seed, folder)
-        tested = features(np.asarray(dataset.test.images))
+        # three rows of a system have the same encoders and test images
+        key = repr((self.config, self.features, seed))
+        tested = bench.once(key, lambda: features(np.asarray(dataset.test.images)))
         train, scores = dataset.train, []
         for number in range(self.draws):
             rows = draw(train.labels, self.per_class, seed, number).ravel()
@@ -124,10 +129,10 @@ class FewLabels:
     def _percent_right(self, images: Labelled, tested: Features, labels: Labels, folder: Path) -> float:
         """The score on test images of a probe on some labelled ones."""
         if len(images.labels) * WIDER > images.features.shape[1]:
-            return percent_right(cross_validated(images, self.probe, folder), tested, labels)
+            return percent_right(cross_validated(images, self.probe, folder, self.turns), tested, labels)
         span = Span.of(images.features, images.maps)
         narrow = dataclasses.replace(images, features=span.project(images.features), maps=1)
-        probe = cross_validated(narrow, span.config(self.probe), folder)
+        probe = cross_validated(narrow, span.config(self.probe), folder, self.turns)
         return percent_right(probe, span.project(tested), labels)
 
     def _features(self, bench: Bench, seed: int, folder: Path) -> tuple[Callable[[Pixels], Features], int]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from training import whitening
 from training.config import RunConfig
 from training.probe import best_of
 from training.reproduce import cost
@@ -40,7 +39,7 @@ class VariantValidation:
         dataset = bench.blind(self.config.dataset)
         train = dataset.train.shuffled(seed)
         (layer,) = self.config.layers
-        preprocessing = whitening.fit(train.images, self.config)
+        preprocessing = bench.preprocessing(self.config)
         trained = VariantFit(layer, VARIANTS[self.variant](layer.maps), preprocessing, seed).fit(
             train.images, self.variant
         )
