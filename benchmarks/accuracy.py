@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import table, write_rows
-from training.config import DEFAULT_PRESETS
 from training.datasets import load
+from training.presets import DEFAULT_PRESETS
 from training.sources import Pixels
 
 CLIENTS = 16

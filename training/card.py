@@ -127,8 +127,8 @@ The encoder has seen no label{_apart(model)}. Per layer: {"; ".join(_recipe(laye
 - {training["seconds"]:.0f} s on {training["hardware"]}, torch {training["torch"]}
 - peak memory {training["peak_memory_mib"]:.0f} MiB
 
-The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the training images held
-out, then it was refitted on all of them; its logits are divided by the temperature
+{_copies(model)}The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the
+training images held out, then it was refitted on all of them; its logits are divided by the temperature
 {model.probe.chosen.temperature:.3f}, fitted on the same held-out images, so that their softmax is calibrated.
 
 {_trials(model)}
@@ -153,6 +153,30 @@ def _apart(model: TrainedModel) -> str:
     """How the encoder has seen samples of several views."""
     views = model.dataset.views
     return "" if views == 1 else f"; it learnt from the {views} views of each sample as images of their own"
+
+
+def _copies(model: TrainedModel) -> str:
+    """What the probe has learnt from besides the images."""
+    augmentation = model.config.probe.augmentation
+    if augmentation is None:
+        return ""
+    copies = augmentation.copies
+    changes = [
+        f"{text} up to {amount:g} {unit}"
+        for text, amount, unit in (
+            ("moved by", augmentation.shift, "pixels"),
+            ("turned by", augmentation.rotation, "degrees"),
+            ("enlarged or made smaller by", 100 * augmentation.zoom, "%"),
+        )
+        if amount
+    ]
+    if augmentation.mirror:
+        changes.insert(0, "mirrored" if copies == 1 else "every other one mirrored")
+    each = "a copy" if copies == 1 else f"{copies} copies"
+    return (
+        f"Beside each training image the probe has learnt from {each} of it, {', '.join(changes)}; the paper's has\n"
+        "not. Images that are held out or tested are taken as they are.\n\n"
+    )
 
 
 def _recipe(layer: Any) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from training import parallel
-from training.config import DEFAULT_PRESETS, PRESETS, RunConfig
+from training.config import RunConfig
 from training.datasets import DataError, Dataset, load
 from training.export import ParityError
 from training.features import CPU
 from training.fit import DivergedError
 from training.folders import load_folder
 from training.pipeline import Pipeline, Summary
+from training.presets import DEFAULT_PRESETS, PRESETS
 from training.runfolder import ConfigError
 from training.sources import ImageError
 
@@ -51,6 +52,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
     )
+    parser.add_argument("--no-copies", action="store_true", help="fit the probe to the images alone, as the paper does")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
     return parser.parse_args(arguments)
@@ -60,7 +62,10 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     """The preset with the command line's changes."""
     if options.folder:
         base = PRESETS["cifar10-shallow"]
-        config = dataclasses.replace(base, name=options.name, dataset=options.folder.resolve().name, paper_value=None)
+        # nobody has said that these pictures mean the same when they are mirrored
+        probe = dataclasses.replace(base.probe, augmentation=None)
+        dataset = options.folder.resolve().name
+        config = dataclasses.replace(base, name=options.name, dataset=dataset, probe=probe, paper_value=None)
     else:
         config = PRESETS[options.preset or DEFAULT_PRESETS[options.dataset]]
     layers = list(config.layers)
@@ -70,9 +75,9 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[-1] = dataclasses.replace(layers[-1], maps=options.maps)
     if options.layer_images:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
-    return dataclasses.replace(
-        config, layers=tuple(layers), seed=options.seed, whitening=options.whitening or config.whitening
-    )
+    probe = dataclasses.replace(config.probe, augmentation=None) if options.no_copies else config.probe
+    whitening = options.whitening or config.whitening
+    return dataclasses.replace(config, layers=tuple(layers), probe=probe, seed=options.seed, whitening=whitening)
 
 
 class DeviceError(RuntimeError):

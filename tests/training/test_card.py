@@ -9,7 +9,7 @@ from tests.training import untrained
 from tests.training.drawn import config, dataset
 from tests.training.stereo import drawn_pairs
 from training.card import write_card
-from training.config import Window
+from training.config import AugmentationConfig, ProbeConfig, Window
 
 TRAINING = {
     "command": "python -m training.run --dataset drawn",
@@ -63,3 +63,15 @@ def test_a_card_of_pairs_says_so() -> None:
 def test_a_network_that_the_paper_does_not_have_says_so() -> None:
     card = write_card(untrained.model(config(), dataset(12, 12, 3, 60, 4)), report("accuracy", 71.25, None))
     assert "not in the paper" in card and "None" not in card
+
+
+def test_it_says_what_the_probe_has_learnt_from() -> None:
+    def text(augmentation: AugmentationConfig | None) -> str:
+        settings = config(probe=ProbeConfig(augmentation=augmentation))
+        return write_card(untrained.model(settings, dataset(12, 12, 3, 60, 4)), report("accuracy", 71.0, None))
+
+    assert "copies" not in text(None)
+    assert "learnt from a copy of it, mirrored; the paper's has\nnot." in text(AugmentationConfig(1, mirror=True))
+    several = text(AugmentationConfig(3, shift=1.5, rotation=10, zoom=0.1))
+    assert "3 copies of it, moved by up to 1.5 pixels, turned by up to 10 degrees" in several
+    assert "enlarged or made smaller by up to 10 %" in several

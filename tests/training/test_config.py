@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.training.drawn import layer
-from training.config import DEFAULT_PRESETS, PRESETS
+from training.presets import DEFAULT_PRESETS, PRESETS
 from training.sca import SparseConvAutoencoder
 
 

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.training import official
 from tests.training.stereo import write_rendered
 from training import datasets, winners
-from training.config import PRESETS
+from training.presets import PRESETS
 from training.run import config_of, main, parse
 
 ROOT = Path(__file__).parents[2]
@@ -161,3 +162,9 @@ def test_the_command_line_changes_the_preset_and_nothing_else() -> None:
     assert changed.layers[0].epochs == PRESETS["mnist-shallow"].layers[0].epochs
     deep = config_of(parse(["--preset", "mnist-deep", "--layer-images", "500"]))
     assert [one.images for one in deep.layers] == [None, 500]
+    probe = config_of(parse(["--dataset", "mnist", "--no-copies"])).probe
+    assert probe == replace(PRESETS["mnist-shallow"].probe, augmentation=None)
+
+
+def test_pictures_of_ones_own_are_not_mirrored(tmp_path: Path) -> None:
+    assert config_of(parse(["--folder", str(tmp_path)])).probe.augmentation is None

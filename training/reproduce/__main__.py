@@ -34,6 +34,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--figure", type=int, choices=range(1, 6), action="append", default=[], help="a figure's rows")
     parser.add_argument("--claims", action="store_true", help="what the paper says in its text")
     parser.add_argument("--labels", action="store_true", help="few labels")
+    parser.add_argument("--best", action="store_true", help="the best networks of the family, past the paper's")
     parser.add_argument("--choices", action="store_true", help="what the paper leaves open")
     parser.add_argument("--all", action="store_true", help="everything")
     parser.add_argument("--rows", metavar="GLOB", action="append", default=[], help="only rows with such a name")
@@ -47,9 +48,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
     options = parser.parse_args(arguments)
-    chosen = options.table or options.figure or options.claims or options.labels or options.choices or options.rows
+    chosen = options.table or options.figure or options.rows
+    chosen = chosen or options.claims or options.labels or options.best or options.choices
     if not (chosen or options.all or options.list or options.report_only):
-        parser.error("say what to measure: --table, --figure, --claims, --labels, --choices, --rows or --all")
+        parser.error("say what to measure: --table, --figure, --claims, --labels, --best, --choices, --rows or --all")
     if options.seeds is not None and options.seeds < 1:
         parser.error(f"--seeds must be at least 1: {options.seeds}")
     return options
@@ -58,7 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def selected(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
     """The rows that the command line asks for, those before that others follow from."""
     sections = {f"table {number}" for number in options.table} | {f"figure {number}" for number in options.figure}
-    sections |= {name for name in ("claims", "labels", "choices") if getattr(options, name)}
+    sections |= {name for name in ("claims", "labels", "best", "choices") if getattr(options, name)}
     everything = options.all or not sections
     asked = [
         row

@@ -19,6 +19,7 @@ Section = Literal[
     "claims",
     "labels",
     "choices",
+    "best",
 ]
 Split = Literal["test", "validation", "none"]
 """Which images a number is measured on: the test set, training images held out, or none (it is not about accuracy)."""

@@ -3,12 +3,22 @@
 import dataclasses
 from typing import Any
 
-from training.config import PRESETS, LayerConfig, ProbeConfig, RunConfig
+from training.config import LayerConfig, ProbeConfig, RunConfig
+from training.presets import PRESETS
 
-MNIST = PRESETS["mnist-shallow"]
-CIFAR10 = PRESETS["cifar10-shallow"]
-MNIST_DEEP = PRESETS["mnist-deep"]
-CIFAR10_DEEP = PRESETS["cifar10-deep"]
+
+def as_published(config: RunConfig) -> RunConfig:
+    """The config with the paper's probe, which sees the images alone."""
+    return dataclasses.replace(config, probe=dataclasses.replace(config.probe, augmentation=None))
+
+
+MNIST = as_published(PRESETS["mnist-shallow"])
+CIFAR10 = as_published(PRESETS["cifar10-shallow"])
+MNIST_DEEP = dataclasses.replace(
+    PRESETS["mnist-deep"],
+    probe=ProbeConfig(strengths={"svm": (0.03, 0.1, 0.3, 1.0), "logistic": (0.0003, 0.001, 0.003, 0.01)}),
+)
+CIFAR10_DEEP = as_published(PRESETS["cifar10-deep"])
 RAW = {"whitening": "contrast"}
 """Images that are not whitened: of even brightness and contrast, as patches are in Coates et al. 2011."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.config import PRESETS
+from training.presets import PRESETS
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.tables import ACCURACY
 from training.reproduce.jobs.filters import PatchFilters, PlainFilters, ScaFilters

@@ -1,6 +1,6 @@
 """The paper's three tables: every system it lists, ours measured, the others with their published numbers."""
 
-from training.config import PRESETS
+from training.presets import PRESETS
 from training.reproduce.catalogue import configs
 from training.reproduce.jobs.kmeans import KMeansFinal
 from training.reproduce.jobs.sca import FinalRun
