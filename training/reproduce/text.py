@@ -42,7 +42,7 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "Figure 1: whole images against patches",
         "(c) Test accuracy over the number of feature maps. *Raw* images are contrast-normalised, *whitened* ones also "
         "whitened: whole images for SCA and the supervised net, 6×6 patches for k-means (with quadrant pooling). The "
-        "supervised net has SCA's convolution and pooling and learns from all training images with their labels: six "
+        "supervised net has SCA's convolution and pooling and learns from all training images with their labels: eight "
         "passes, a rate that falls to zero, half of the pooled features dropped, one seed. The paper plots the "
         "cross-validation of Coates et al. 2011; all points here are on the test set.",
     ),
@@ -59,8 +59,8 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "Few labels",
         "Test error (MNIST) or accuracy (CIFAR-10) with 10, 100 and 1000 labels a class. The probe is chosen by "
         "five-fold cross-validation on these labels alone (by one fifth of them with 1000 a class). The supervised "
-        "net learns from the same images for 200, 400 and 1250 steps of 64 images, with one seed. Each seed's number "
-        "is the mean of 5, 3 and 1 random draws. The encoder has seen all training images and no label, the "
+        "net learns from the same images for 200, 1000 and 2000 steps of 64 images, with one seed. Each seed's number "
+        "is the mean of 4, 2 and 1 random draws. The encoder has seen all training images and no label, the "
         "supervised net the drawn images only.",
     ),
     "best": (

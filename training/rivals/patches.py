@@ -16,7 +16,7 @@ from training.rivals.sampling import PatchWhitening, normalise_patches, sample_p
 from training.sources import Pixels
 from training.workers import alone
 
-PIECE = 256
+PIECE = 64
 """Patches of which one thread takes the gradient at a time."""
 
 
@@ -71,8 +71,8 @@ class PatchAutoencoder:
         seed: int = 0,
         patches: int = 200_000,
         epochs: int = 10,
-        batch: int = 512,
-        learning_rate: float = 1e-3,
+        batch: int = 128,
+        learning_rate: float = 2e-3,
         contrast_epsilon: float = 10.0,
         whitening_epsilon: float = 0.1,
     ) -> None:

@@ -115,11 +115,11 @@ CLAIMS = (
     ),
 )
 
-DRAWS = {10: 5, 100: 3, 1000: 1}
+DRAWS = {10: 4, 100: 2, 1000: 1}
 """Draws of the labelled images, by labels a class."""
 TURNS = {10: 5, 100: 5, 1000: 1}
 """Fifths of them that choose the probe in turn."""
-STEPS = {10: 200, 100: 400, 1000: 1250}
+STEPS = {10: 200, 100: 1000, 1000: 2000}
 """Gradient steps of the supervised net."""
 
 

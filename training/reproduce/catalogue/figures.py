@@ -19,8 +19,8 @@ Images = Literal["raw", "whitened"]
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 SUPERVISED: dict[Images, tuple[int, ...]] = {"raw": (8, 16, 32, 64, 128), "whitened": (8, 16, 32, 64, 128, 512)}
 """Sizes of the supervised net, which takes the longest: those that the paper speaks of, and the largest."""
-TRAINING = Training(steps=6 * (50_000 // 64))
-"""Six passes over CIFAR-10's training images."""
+TRAINING = Training(steps=8 * (50_000 // 64))
+"""Eight passes over CIFAR-10's training images."""
 SYSTEMS: dict[System, str] = {
     "sca": "Shallow SCA",
     "k-means": "Triangle k-means of patches",

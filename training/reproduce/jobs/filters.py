@@ -81,7 +81,7 @@ class PatchFilters:
     dataset: str
     units: int = 1000
     patch: int = 9
-    k: int = 50
+    k: int = 25
     patches: int = 200_000
     split: ClassVar[Split] = "none"
     tuned: ClassVar[str] = "nothing"

@@ -31,7 +31,7 @@ class Training:
 
     steps: int
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
 
     def epochs(self, images: int) -> int:
         """Passes over so many images."""
