@@ -3,16 +3,18 @@ PYTHON  ?= python3
 COMPOSE ?= docker compose
 DATASET ?= cifar10
 ARGS    ?=
-BENCH   ?= training_step pipeline
+BENCH   ?=
 
-# Two environments, so that serving never installs torch: .venv holds the service, .venv-dev everything.
+# Two environments, so that serving never installs torch: .venv holds the service, .venv-dev everything. A third one for
+# the servers that ours is measured beside, whose requirements differ.
 SERVE_VENV := .venv
 DEV_VENV   := .venv-dev
+PEERS_VENV := .venv-peers
 SERVE := $(SERVE_VENV)/bin/python
 DEV   := $(DEV_VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train bench up down clean
+.PHONY: help serve test lint format train bench peers up down clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,8 +37,13 @@ format: $(DEV_VENV)/.installed ## let ruff lay out the code and mend what it can
 train: $(DEV_VENV)/.installed ## train a model: DATASET=mnist|cifar10|norb, DATA_DIR=folder with the official files
 	@exec $(DEV) -m training.run --dataset $(DATASET) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(ARGS)
 
-bench: $(DEV_VENV)/.installed ## run the benchmarks that need nothing else; BENCH=name for benchmarks/name.py
-	@for name in $(BENCH); do echo "== $$name"; $(DEV) -m benchmarks.$$name $(ARGS) || exit 1; done
+bench: $(if $(BENCH),$(DEV_VENV),$(SERVE_VENV))/.installed ## find the settings that serve fastest here; BENCH=name runs benchmarks/name.py
+	@exec $(if $(BENCH),$(DEV) -m benchmarks.$(BENCH),$(SERVE) -m service.bench) $(ARGS)
+
+peers: $(DEV_VENV)/.installed ## install the servers that BENCH=serving compares with, in an environment of their own
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --disable-pip-version-check --requirement benchmarks/peers/requirements.txt \
+		"onnxruntime==$$($(DEV) -c 'import onnxruntime; print(onnxruntime.__version__)')"
 
 up: ## start service, Prometheus and Grafana in containers; returns once they are healthy
 	$(COMPOSE) up --build --detach --wait
@@ -46,7 +53,7 @@ down: ## stop the containers; their data stays
 	$(COMPOSE) down
 
 clean: ## remove what install and build left; data, runs and models stay
-	rm -rf $(SERVE_VENV) $(DEV_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(SERVE_VENV) $(DEV_VENV) $(PEERS_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last: an install that was cut short is taken up again, a finished one is not repeated until

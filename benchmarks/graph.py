@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 
-from benchmarks.plain import plain_export
+from benchmarks.plain_export import plain_export
 from benchmarks.timing import machine, table, write_rows
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)

@@ -1,83 +1,140 @@
-"""A bundle → its graph as a plain export would write it: the same weights, and the whitening as one full matrix.
+"""A bundle's graph in, the plain export of the same model out: what rivals serve, and what ours is compared with.
 
-What `torch.onnx.export` makes of whiten, convolve, pool, classify: pixels to planes, one product of an image's 3072
-numbers with a 3072 x 3072 matrix, and then the layers. The bundle's graph does the same whitening in a separable basis.
+    python -m benchmarks.plain_export models/cifar10-shallow/1 plain.onnx
+
+Node for node what `torch.onnx.export(dynamo=False)` of torch 2.13 writes for the model as the paper defines it:
+contrast normalisation in its eight operators, ZCA as one product of the whole image with a matrix, convolution,
+rectifier, max-pooling, linear classifier.
 """
 
-import math
+import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
-from onnx.utils import Extractor
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+from onnx import TensorProto, helper
 
-BEFORE, AFTER = "contrast", "input"
-"""Tensors of the bundle's graph: normalised pixels (N, H, W, C), and what the first layer reads (N, C, H, W)."""
+from training.fast.patterns import Graph, attributes, needed
+from training.graph import IR_VERSION, OPSET
+from training.graph_writer import GraphWriter
 
-PLANES = (3, 32, 32)
-"""(C, H, W) of the model's images."""
+BLOCK = 64
+
+Floats = npt.NDArray[np.float32]
 
 
-def write_plain_export(source: Path, target: Path) -> None:
-    """Writes the plain export of a model with separable whitening.
+def plain_export(exact: bytes) -> bytes:
+    """Write the plain graph of a model of single images.
+
+    Args:
+        exact: bytes of a bundle's `model.onnx`.
 
     Raises:
-        ValueError: The graph has no such whitening.
+        ValueError: the model looks at a part of its images, or at several views.
     """
-    model = onnx.load(source)
-    producers = {output: node for node in model.graph.node for output in node.output}
-    if not {BEFORE, AFTER} <= set(producers):
-        raise ValueError(f"{source}: no whitening between {BEFORE!r} and {AFTER!r} to write in full")
-    matrix, offset = _whitening(model)
-    constants = {
-        "zca.flat": np.array([0, len(matrix)]),
-        "zca.matrix": matrix,
-        "zca.offset": offset,
-        "zca.planes": np.array([0, *PLANES]),
-    }
-    whitening = [
-        helper.make_node("Transpose", [BEFORE], ["zca.chw"], perm=[0, 3, 1, 2]),
-        helper.make_node("Reshape", ["zca.chw", "zca.flat"], ["zca.vector"]),
-        helper.make_node("MatMul", ["zca.vector", "zca.matrix"], ["zca.product"]),
-        helper.make_node("Add", ["zca.product", "zca.offset"], ["zca.white"]),
-        helper.make_node("Reshape", ["zca.white", "zca.planes"], [AFTER]),
-    ]
-    before, after = _around(model)
-    del model.graph.node[:]
-    model.graph.node.extend([*before, *whitening, *after])
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [constant for constant in model.graph.initializer if constant.name in used]
-    del model.graph.initializer[:]
-    added = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    model.graph.initializer.extend([*kept, *added])
-    onnx.checker.check_model(model)
-    onnx.save(model, target)
+    graph = Graph(onnx.load_from_string(exact))
+    facts = {p.key.removeprefix("sca."): json.loads(p.value) for p in graph.model.metadata_props}
+    if facts["input"]["views"] != 1 or "window" in facts["input"]:
+        raise ValueError(f"{facts['name']}: only models of whole, single images have a plain export here")
+    writer = GraphWriter()
+    planes = writer.add("Transpose", ["images"], "transposed", perm=[0, 3, 1, 2])
+    x = writer.add("Cast", [planes], "pixels", to=TensorProto.FLOAT)
+    whitened = "contrast" in graph.producers
+    if whitened:
+        x = _whiten(writer, _contrast(writer, x, _epsilon(graph)), graph, facts["input"])
+    else:
+        x = writer.add("Div", [x, writer.constant("white_level", np.array(255, np.float32))], "scaled")
+    for block, layer in zip(graph.blocks, facts["layers"], strict=True):
+        filters, bias = (graph.constants[name] for name in block.conv.input[1:3])
+        scale = 1 if whitened or layer["layer"] > 1 else 255  # which our graph has put into the filters
+        x = _layer(writer, x, np.float32(scale) * filters, bias, layer)
+    assert graph.probe is not None, "the graph ends with a probe on its pooled maps"
+    weights, bias = (graph.constants[name] for name in graph.probe.gemm.input[1:])
+    writer.add("Flatten", [x], "features", axis=1)
+    given = [writer.constant("probe.weight", weights.T), writer.constant("probe.bias", bias)]
+    writer.add("Gemm", ["features", *given], "logits", transB=1)
+    outputs = [output for output in graph.model.graph.output if output.name in ("features", "logits")]
+    made = helper.make_graph(writer.nodes, "plain", graph.model.graph.input, outputs, writer.constants)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model.metadata_props.extend(graph.model.metadata_props)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
 
 
-def _whitening(model: onnx.ModelProto) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Matrix (S, S) and offset (S,) that the nodes between `BEFORE` and `AFTER` apply, found by running them."""
-    shapes = onnx.shape_inference.infer_shapes(model)
-    part = Extractor(shapes).extract_model([BEFORE], [AFTER])
-    session = ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
-
-    def apply(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        images = np.ascontiguousarray(rows.reshape(-1, *PLANES).transpose(0, 2, 3, 1))
-        result: NDArray[np.float32] = session.run([AFTER], {BEFORE: images})[0]
-        return result.reshape(len(rows), -1).astype(np.float64)
-
-    size = math.prod(PLANES)
-    offset = apply(np.zeros((1, size), np.float32))
-    matrix = apply(np.eye(size, dtype=np.float32)) - offset
-    return matrix.astype(np.float32), offset[0].astype(np.float32)
+def _epsilon(graph: Graph) -> float:
+    """What our graph adds to an image's variance."""
+    node = graph.producers["contrast"]
+    if node.op_type == "InstanceNormalization":
+        return float(attributes(node)["epsilon"])
+    return float(graph.constants["contrast_epsilon"].item())  # as bundles had it before that node
 
 
-def _around(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-    """Nodes up to `BEFORE`, and nodes behind `AFTER`, in order."""
-    names = [list(node.output) for node in model.graph.node]
-    first = next(index for index, outputs in enumerate(names) if BEFORE in outputs)
-    last = next(index for index, outputs in enumerate(names) if AFTER in outputs)
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
-    return nodes[: first + 1], nodes[last + 1 :]
+def _contrast(writer: GraphWriter, x: str, epsilon: float) -> str:
+    axes = writer.constant("axes", np.array([1, 2, 3], np.int64))
+    centred = writer.add("Sub", [x, writer.add("ReduceMean", [x, axes], "mean")], "centred")
+    square = writer.add("Mul", [centred, centred], "square")
+    variance = writer.add("ReduceMean", [square, axes], "variance")
+    padded = writer.add("Add", [variance, writer.constant("epsilon", np.array(epsilon, np.float32))], "padded")
+    return writer.add("Div", [centred, writer.add("Sqrt", [padded], "deviation")], "normal")
+
+
+def _whiten(writer: GraphWriter, x: str, graph: Graph, shape: dict[str, Any]) -> str:
+    """All that our graph does between contrast and convolution, as one matrix and an offset."""
+    height, width, channels = shape["height"], shape["width"], shape["channels"]
+    rows, offset = _affine(graph, graph.blocks[0].conv.input[0])
+    matrix = rows.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(rows.shape)
+    flat = writer.add("Flatten", [x], "flat", axis=1)
+    white = writer.add("MatMul", [flat, writer.constant("matrix", matrix)], "turned")
+    white = writer.add("Add", [white, writer.constant("offset", offset)], "white")
+    size = writer.constant("size", np.array([-1, channels, height, width], np.int64))
+    return writer.add("Reshape", [white, size], "input")
+
+
+def _affine(graph: Graph, target: str) -> tuple[Floats, Floats]:
+    """Matrix (d, d) and offset (d,) of what our graph does from `contrast` to another tensor; pixels in (H, W, C)."""
+    before = {node.output[0] for node in needed(graph.model.graph.node, ["contrast"])}
+    nodes = [node for node in needed(graph.model.graph.node, [target]) if node.output[0] not in before]
+    shape = graph.shape("contrast")
+    given = helper.make_tensor_value_info("contrast", TensorProto.FLOAT, ["N", *shape])
+    asked = helper.make_tensor_value_info(target, TensorProto.FLOAT, None)
+    used = {name for node in nodes for name in node.input}
+    constants = [tensor for tensor in graph.model.graph.initializer if tensor.name in used]
+    part = helper.make_graph(nodes, "part", [given], [asked], constants)
+    model = helper.make_model(part, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    size = int(np.prod(shape))
+    unit = np.concatenate([np.zeros((1, size), np.float32), np.eye(size, dtype=np.float32)])
+    blocks = (unit[start : start + BLOCK].reshape(-1, *shape) for start in range(0, len(unit), BLOCK))
+    out = np.concatenate([session.run([target], {"contrast": block})[0].reshape(len(block), -1) for block in blocks])
+    return out[1:] - out[0], out[0]
+
+
+def _layer(writer: GraphWriter, x: str, filters: Floats, bias: Floats, layer: dict[str, Any]) -> str:
+    name, kernel, pool = f"layer{layer['layer']}", layer["kernel"], layer["pool_width"]
+    given = [writer.constant(f"{name}.weight", filters), writer.constant(f"{name}.bias", bias)]
+    maps = writer.add("Conv", [x, *given], f"{name}.maps", kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4)
+    return writer.add(
+        "MaxPool",
+        [writer.add("Relu", [maps], f"{name}.active")],
+        f"{name}.pooled",
+        kernel_shape=[pool] * 2,
+        strides=[layer["pool_stride"]] * 2,
+        pads=[pool // 2] * 4,
+    )
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
+    options.file.write_bytes(plain_export((options.bundle / "model.onnx").read_bytes()))
+
+
+if __name__ == "__main__":
+    main()

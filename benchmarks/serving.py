@@ -3,10 +3,11 @@
     make peers          # once: the other servers, in an environment of their own
     python -m benchmarks.serving [--data-dir data] [--json FILE]
 
-Each server gets a process (or as many as it starts), and is measured while the others are stopped by a signal, in
-alternation over several rounds, of which the median counts. The peers run the plain export of the model (same weights,
+Each server gets a process (or as many as it starts), its first answer is compared with the plain export's, and it is
+measured while the others are stopped by a signal, in alternation over several rounds, of which the median counts. Ours
+comes twice, with the exact graph and with the fast one. The peers run the plain export of the model (same weights,
 whitening by the full 3072 x 3072 matrix) with the settings that were best for them; benchmarks/peers/ says which. The
-load generator is wrk. Last come our own bounds: the same graph in a process without any server.
+load generator is wrk. Last come our own bounds: the exact graph in a process without any server.
 """
 
 import argparse
@@ -17,23 +18,29 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 from PIL import Image
 
-from benchmarks.plain_export import write_plain_export
+from benchmarks.plain_export import plain_export
 from benchmarks.servers import ROOT, Server
 from benchmarks.timing import table, write_rows
 from benchmarks.wrk import Load, run_wrk, write_script
 from training.datasets import load
 
 OURS = "sca-features"
+FAST = "sca-features-fast"
 PEERS = ("fastapi", "litserve", "bentoml", "mosec")
 ACCEPT = {"features": "application/octet-stream", "predict": None}
 BUNDLE = ROOT / "models" / "cifar10-shallow" / "1"
 _IMAGES = 256
+_ERROR, _FAST_ERROR = 1e-4, 0.1
+"""Root mean square of an answer's difference from the plain export's, relative to that, at most."""
 
 
 class InProcess:
@@ -67,6 +74,30 @@ def write_images(data_dir: Path, folder: Path) -> bytes:
     return (folder / "0.png").read_bytes()
 
 
+def check_answer(name: str, url: str, route: str, image: bytes, plain: Path) -> None:
+    """Compares a server's answer with that of the plain export.
+
+    Raises:
+        RuntimeError: It answers something else.
+    """
+    headers = {"Content-Type": "image/png", "Accept": ACCEPT[route] or "*/*"}
+    with urllib.request.urlopen(urllib.request.Request(url, image, headers), timeout=30) as answer:
+        body = answer.read()
+    session = onnxruntime.InferenceSession(plain, providers=["CPUExecutionProvider"])
+    pixels = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[None]
+    features, logits = session.run(["features", "logits"], {"images": pixels})
+    if route == "features":
+        actual = np.frombuffer(body, "<f4")
+        error = np.sqrt(np.mean((actual - features[0]) ** 2) / np.mean(features[0] ** 2))
+        right = error < (_FAST_ERROR if name == FAST else _ERROR)
+    else:
+        document = json.loads(body)
+        prediction = document["predictions"][0] if "predictions" in document else document
+        right = prediction["index"] == logits[0].argmax()
+    if not right:
+        raise RuntimeError(f"{name} answers {route} with other numbers than the plain export")
+
+
 @contextlib.contextmanager
 def started(names: list[str], route: str, folder: Path, peers_python: Path) -> Iterator[dict[str, Server]]:
     """Starts servers one after the other, each while the others sleep, and ends them after the block."""
@@ -74,13 +105,15 @@ def started(names: list[str], route: str, folder: Path, peers_python: Path) -> I
     servers: dict[str, Server] = {}
     try:
         for name in names:
-            if name == OURS:
+            if name in (OURS, FAST):
                 command = [sys.executable, "-m", "service"]
                 environment = {"SCA_PORT": "{port}", "SCA_MODELS_DIR": str(ROOT / "models"), "SCA_LOG_LEVEL": "warning"}
+                environment["SCA_PRECISION"] = "fast" if name == FAST else "exact"
             else:
                 command = [str(peers_python), "-W", "ignore", "-m", f"benchmarks.peers.{name}_app"]
                 environment = {"PEER_PORT": "{port}", "PEER_ROUTE": route, "PEER_MODEL": str(folder / "plain.onnx")}
             servers[name] = Server(name, command, environment, route, image)
+            check_answer(name, servers[name].url, route, image, folder / "plain.onnx")
             servers[name].sleep()
         yield servers
     finally:
@@ -133,9 +166,11 @@ def ratios(rows: list[dict[str, Any]], bounds: dict[str, dict[str, float]]) -> l
     for route, clients in dict.fromkeys((row["route"], row["clients"]) for row in rows):
         ours = rps.get((route, clients, OURS))
         peers = {name: rps[route, clients, name] for name in PEERS if (route, clients, name) in rps}
-        if ours and peers:
-            best = max(peers, key=lambda name: peers[name])
-            lines.append(f"{route}, {clients} clients: {ours / peers[best]:.2f} x the best peer ({best})")
+        for name in (OURS, FAST):
+            if peers and (route, clients, name) in rps:
+                best = max(peers, key=lambda name: peers[name])
+                ratio = rps[route, clients, name] / peers[best]
+                lines.append(f"{route}, {clients} clients: {name} {ratio:.2f} x the best peer ({best})")
         if ours and clients == 32:
             lines.append(f"{route}, 32 clients: {ours / bounds[route]['rps']:.2f} x the graph alone with PNG decoding")
         if ours and clients == 1:
@@ -151,21 +186,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the official CIFAR-10 files")
     parser.add_argument("--peers-python", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
-    parser.add_argument("--server", choices=(OURS, *PEERS), action="append", help="all by default")
+    parser.add_argument("--server", choices=(OURS, FAST, *PEERS), action="append", help="all by default")
     parser.add_argument("--route", choices=sorted(ACCEPT), action="append", help="both by default")
     parser.add_argument("--clients", type=int, action="append", help="1, 8, 32 and 64 by default")
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    options.server = options.server or [OURS, *PEERS]
+    options.server = options.server or [OURS, FAST, *PEERS]
     options.clients = options.clients or [1, 8, 32, 64]
     rows: list[dict[str, Any]] = []
     bounds = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(options.data_dir, folder)
-        write_plain_export(BUNDLE / "model.onnx", folder / "plain.onnx")
+        (folder / "plain.onnx").write_bytes(plain_export((BUNDLE / "model.onnx").read_bytes()))
         for route in options.route or sorted(ACCEPT):
             more, bounds[route] = measure(route, folder, options)
             rows += more

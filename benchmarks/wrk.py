@@ -19,6 +19,7 @@ request = function()
   turn = turn % #requests + 1
   return requests[turn]
 end
+{pace}
 done = function(summary, latency, rates)
   local failed = summary.errors
   io.write(string.format(
@@ -27,6 +28,20 @@ done = function(summary, latency, rates)
     failed.status, failed.connect + failed.read + failed.write + failed.timeout))
 end
 """
+
+_PACE = """
+local ffi = require("ffi")
+ffi.cdef("typedef struct {{ long s, ns; }} moment; int clock_gettime(int, moment *);")
+local moment, due = ffi.new("moment"), nil
+delay = function()
+  ffi.C.clock_gettime(1, moment)
+  local now = 1e3 * tonumber(moment.s) + tonumber(moment.ns) / 1e6
+  due = math.max(due or now, now - {late_ms}) + {interval_ms} * {spread}
+  return math.max(0, math.floor(due - now + 0.5))
+end
+"""
+"""Each client that is free takes the next moment at which a request is due."""
+_LATE_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -46,10 +61,23 @@ class Load:
     refused: int
 
 
-def write_script(path: Path, images: Path, count: int, accept: str | None) -> None:
-    """Writes wrk's script for images `0.png`, `1.png`, …; wrk asks for no compression, which suits every server."""
+def write_script(
+    path: Path, images: Path, count: int, accept: str | None, rate: float | None = None, even: bool = True
+) -> None:
+    """Writes wrk's script.
+
+    Args:
+        path: Where to.
+        images: Folder of `0.png`, `1.png`, ….
+        count: How many those are.
+        accept: What to ask for; of compression nothing is said, which suits every server.
+        rate: Requests a second, as long as there are free clients; None asks again as soon as there is an answer.
+        even: Whether they come evenly, and not at random moments (Poisson).
+    """
     wanted = f', ["Accept"] = "{accept}"' if accept else ""
-    path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted))
+    spread = "1" if even else "-math.log(1 - math.random())"
+    pace = _PACE.format(late_ms=_LATE_MS, interval_ms=1e3 / rate, spread=spread) if rate else ""
+    path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted, pace=pace))
 
 
 def run_wrk(url: str, script: Path, clients: int, seconds: float) -> Load:

@@ -1,5 +1,6 @@
 """`python -m service`: settings → a running server."""
 
+import gc
 import logging
 import os
 import sys
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     # Before the app is built, so that the models load meanwhile.
     service.registry.start(service.startup_errors.append)
     server = Server(create_app(settings, service), service)
+    # What is there by now stays; looking through it again and again would stop all threads for milliseconds.
+    gc.collect()
+    gc.freeze()
     server.run([sock])
     for startup_error in service.startup_errors:
         print(str(startup_error) or repr(startup_error), file=sys.stderr)

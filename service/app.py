@@ -23,6 +23,7 @@ from service.intake import Limits
 from service.metrics import Metrics
 from service.middleware import Edge, Gate
 from service.problems import on_bug, on_http_exception, on_service_error, on_validation_error
+from service.questions import Questions
 from service.registry import Registry
 from service.routes import docs, errors, features, filters, health, models, predict, v2
 from service.settings import Settings
@@ -41,11 +42,12 @@ class App(FastAPI):
         """Keeps the service in `state`, where the routes find it."""
         super().__init__(**described)
         self.state.service = service
+        self.questions = Questions()
 
     def build_middleware_stack(self) -> ASGIApp:
         """Puts the layers around the framework's stack; the last one is the outermost."""
         service: Service = self.state.service
-        layers: ASGIApp = Gate(Express(super().build_middleware_stack()), service)
+        layers: ASGIApp = Gate(Express(super().build_middleware_stack(), self.questions), service)
         if origins := service.settings.cors_origins:
             methods, headers = ["GET", "POST"], ["*"]
             layers = CORSMiddleware(layers, origins, methods, headers, expose_headers=_EXPOSED)
@@ -71,7 +73,7 @@ def create_service(settings: Settings) -> Service:
     )
 
 
-def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+def create_app(settings: Settings, service: Service | None = None) -> App:
     """Builds the app; its lifespan loads the models in the background.
 
     Args:

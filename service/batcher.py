@@ -104,7 +104,7 @@ class Batcher:
                     headers={"Retry-After": "1"},
                 )
             self._reserved += images
-        return Ticket(images, self._release, self._enqueue)
+        return Ticket(images, self._release, self._put, self.drop)
 
     async def submit(self, images: Images, wants: frozenset[str], deadline: float = float("inf")) -> Rows:
         """Admits and submits in one go; see `Ticket.submit`."""
@@ -126,7 +126,12 @@ class Batcher:
         with self._wake:
             self._reserved -= images
 
-    async def _enqueue(self, images: Images, wants: frozenset[str], deadline: float) -> Rows:
+    def drop(self, entry: Entry) -> None:
+        """Ends an entry that nobody waits for any more: its room is free at once, its images are skipped."""
+        with self._wake:
+            self._forget(entry)
+
+    def _put(self, images: Images, wants: frozenset[str], deadline: float) -> Entry:
         entry = Entry(images, wants, deadline, asyncio.get_running_loop().create_future())
         with self._wake:
             # The ticket's room becomes the entry's, so `waiting` does not move.
@@ -136,12 +141,7 @@ class Batcher:
             self._queued += entry.left
             self._entries.append(entry)
             self._wake.notify()
-        try:
-            return await entry.future
-        finally:
-            # Only matters if the owner was cancelled: its room is free at once, its images are skipped.
-            with self._wake:
-                self._forget(entry)
+        return entry
 
     def _forget(self, entry: Entry) -> None:
         """Ends an entry: no image of it will enter another run; needs the lock."""

@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -13,6 +13,10 @@ from pydantic import ValidationError
 
 from service.images import ImageRule
 from service.manifest import Fast, Manifest
+from service.npy import PARSING
+
+Precision = Literal["exact", "fast"]
+"""Which of a bundle's graphs: float32, or 8-bit integers."""
 
 _CHUNK = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20
@@ -59,11 +63,11 @@ class Bundle:
             raise BundleError(f"{self.path}/manifest.json: tells of no fast graph")
         return self.manifest.fast
 
-    def graph_file(self, precision: str) -> str:
-        """Name of the file of the graph in a precision, `exact` or `fast`."""
+    def graph_file(self, precision: Precision) -> str:
+        """Name of the file of the graph in a precision."""
         return self.fast.file if precision == "fast" else "model.onnx"
 
-    def sha256(self, precision: str) -> str:
+    def sha256(self, precision: Precision) -> str:
         """SHA-256 of that file."""
         return self.manifest.files[self.graph_file(precision)].sha256
 
@@ -79,7 +83,7 @@ class Bundle:
             BundleError: The file is no such archive.
         """
         try:
-            with np.load(self.path / name, allow_pickle=False) as archive:
+            with PARSING, np.load(self.path / name, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.path / name}: not a readable .npz of plain arrays ({error})") from error

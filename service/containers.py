@@ -28,6 +28,7 @@ class Broken(Exception):
     """The container is cut or inconsistent; the message says where."""
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
 _UNTIL_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _INFLATE_BYTES = 1 << 20
@@ -47,7 +48,7 @@ def inspect(data: bytes) -> Container | None:
         Broken: It is one of them, but cut or inconsistent.
     """
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        if data.startswith(PNG):
             return _png(data)
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg(data)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.batch import Outputs, UInt8Array
+from service.bundle import Precision
 from service.decoding import decode_all
 from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
 from service.guards import Guard
@@ -17,15 +18,16 @@ from service.images import ImageRule
 from service.intake import Upload, collect_body
 from service.model import Model
 from service.problems import of_failures
-from service.session import Precision
 from service.state import Service, service_of
 from service.trace import Trace, trace_of
 
 REMEMBER = "sca.remember"
 """Where a scope may hold a function to tell how the request is answered: `Ask` and `Read`, all but its body."""
+ENDED = "sca.ended"
+"""Where a scope may hold the error that a request ended with before it came here."""
 _INLINE_BYTES = 256 * 1024
 """Bodies up to this size are parsed on the event loop: a change of thread would cost more."""
-_INLINE_VALUES = 128 * 1024
+INLINE_VALUES = 128 * 1024
 """Answers up to this many numbers are written on the event loop, for the same reason."""
 _OUTCOMES = {
     413: "too_large",
@@ -103,6 +105,8 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
         remember(ask, read)
     limits = service.limits.receive_s, service.settings.request_timeout_s
     try:
+        if ended := request.scope.get(ENDED):
+            raise ended
         async with Guard(request.scope, request.receive, trace, *limits) as guard:
             await service.registry.loaded(model)
             order = await _receive(request, service, model, read)
@@ -117,15 +121,36 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
         _count_failed(service, trace, error)
         model.statistics.fail(trace)
         raise
+    return finish(service, trace, answered, response)
+
+
+def finish(service: Service, trace: Trace, answered: Answered, response: Response) -> Response:
+    """Counts an answer, and adds what all answers with rows have."""
     count = len(next(iter(answered.outputs.values())))
     _count_images(service, trace, count, answered.failures)
-    model.statistics.succeed(trace, count)
-    response.raw_headers += model.headers
+    answered.model.statistics.succeed(trace, count)
+    response.raw_headers += answered.model.headers
     return response
 
 
 async def _receive(request: Request, service: Service, model: Model, read: Read) -> Order:
     """Reads and parses the body, unless the queue is full anyway; sets the trace's number of images."""
+    check_room(model)
+    body = await collect_body(request.scope, request.receive, service.limits.body_bytes)
+    if len(body) <= _INLINE_BYTES:
+        order = read(model, body)
+    else:
+        order = await asyncio.get_running_loop().run_in_executor(service.pool, read, model, body)
+    trace_of(request.scope).images = len(order.upload)
+    return order
+
+
+def check_room(model: Model) -> None:
+    """Refuses, before anything is done for a request, if not even one image has room in the queue.
+
+    Raises:
+        QueueFull: It has none.
+    """
     batcher = model.batcher
     if batcher.waiting >= batcher.limit:
         raise QueueFull(
@@ -134,13 +159,6 @@ async def _receive(request: Request, service: Service, model: Model, read: Read)
             actual=batcher.waiting + 1,
             headers={"Retry-After": "1"},
         )
-    body = await collect_body(request.scope, request.receive, service.limits.body_bytes)
-    if len(body) <= _INLINE_BYTES:
-        order = read(model, body)
-    else:
-        order = await asyncio.get_running_loop().run_in_executor(service.pool, read, model, body)
-    trace_of(request.scope).images = len(order.upload)
-    return order
 
 
 async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order: Order) -> Answered:
@@ -189,12 +207,17 @@ def _grouped(decoded: dict[int, UInt8Array], count: int, views: int) -> tuple[li
 
 
 async def _written(service: Service, trace: Trace, order: Order, answered: Answered) -> Response:
+    if sum(rows.size for rows in answered.outputs.values()) <= INLINE_VALUES:
+        return write(service, trace, order, answered)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(service.pool, write, service, trace, order, answered)
+
+
+def write(service: Service, trace: Trace, order: Order, answered: Answered) -> Response:
+    """Makes the answer, and takes the time."""
     trace.stage = "encode"
     started = time.monotonic()
-    if sum(rows.size for rows in answered.outputs.values()) <= _INLINE_VALUES:
-        response = order.write(answered)
-    else:
-        response = await asyncio.get_running_loop().run_in_executor(service.pool, order.write, answered)
+    response = order.write(answered)
     trace.seconds["encode"] = time.monotonic() - started
     metrics = service.metrics
     metrics.child(metrics.encode_seconds, order.label).observe(trace.seconds["encode"])

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, BundleError
+from service.bundle import Bundle, BundleError, Precision
 
 GOLDEN_TOLERANCE = 1e-3
-"""Largest golden error of the exact graph that is accepted, as a share of the largest golden value."""
+"""Largest golden error of an exact graph that is accepted, as a share of the largest golden value."""
 
 Run = Callable[[NDArray[np.uint8], frozenset[str]], dict[str, NDArray[np.float32]]]
 
@@ -37,22 +37,22 @@ class Golden:
 class GoldenImages:
     """The images and what training computed for them."""
 
-    def __init__(
-        self, bundle: Bundle, outputs: Iterable[str], prefix: str = "", tolerance: float = GOLDEN_TOLERANCE
-    ) -> None:
+    def __init__(self, bundle: Bundle, outputs: Iterable[str], precision: Precision) -> None:
         """Reads the file.
 
         Args:
             bundle: Where it is.
             outputs: Names of the model's outputs; the file holds `features` and `logits`, and may hold others.
-            prefix: What the file puts before these names.
-            tolerance: Largest relative error that is accepted.
+            precision: Which of the bundle's graphs; names of the fast one's arrays begin with `fast_`.
 
         Raises:
             BundleError: There is nothing in it to compare with.
         """
         self._file = f"{bundle.path}/golden.npz"
         arrays = bundle.arrays("golden.npz")
+        prefix, self._tolerance = "", GOLDEN_TOLERANCE
+        if precision == "fast":
+            prefix, self._tolerance = "fast_", bundle.fast.golden_tolerance
         for name in ("images", f"{prefix}features", f"{prefix}logits"):
             if name not in arrays:
                 raise BundleError(f"{self._file}: holds no {name}")
@@ -62,7 +62,6 @@ class GoldenImages:
             raise BundleError(f"{self._file}: images are {images.dtype} {images.shape}, not uint8 (N, {shape})")
         self._images = np.ascontiguousarray(images)
         self._expected = {name: arrays[prefix + name].astype(np.float32) for name in outputs if prefix + name in arrays}
-        self._tolerance = tolerance
 
     def check(self, run: Run, max_batch: int) -> Golden:
         """Computes the images again.

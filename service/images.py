@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from service.containers import Broken, inspect, png_is_full
+from service.containers import PNG, Broken, inspect, png_is_full
 from service.errors import ImageFailure
 from service.plain_png import decode_plain_png
 
@@ -126,6 +126,8 @@ def is_small(data: bytes) -> bool:
     """
     if len(data) > _SMALL_BYTES:  # whatever is compressed in it can be a thousand times larger, and no more
         return False
+    if data.startswith(PNG) and len(data) >= 24:
+        return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24]) <= _SMALL_PIXELS
     try:
         container = inspect(data)
     except Broken:

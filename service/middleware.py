@@ -12,10 +12,11 @@ from service.errors import Draining, Internal, ServiceError, Unauthorized
 from service.metrics import Metrics
 from service.problems import refusal
 from service.state import Service
-from service.trace import Trace, start_trace
+from service.trace import KEY, Trace, start_trace
 
 logger = logging.getLogger(__name__)
 
+Headers = list[tuple[bytes, bytes]]
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 _OPEN = ("/health/", "/errors/", "/v2/health/")
 _OPEN_PATHS = frozenset(("/metrics", "/docs", "/openapi.json"))
@@ -37,19 +38,14 @@ class Edge:
         trace = start_trace(scope)
         method = scope["method"]
         # HEAD is GET without the body, which the server leaves out by itself.
-        inner = {**scope, "sca.trace": trace, "method": "GET" if method == "HEAD" else method}
+        inner = {**scope, KEY: trace, "method": "GET" if method == "HEAD" else method}
         status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", trace.request_id.encode()),
-                    (b"server-timing", trace.server_timing().encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
+                message["headers"] = [*message.get("headers", ()), *headers_of(trace)]
             await send(message)
 
         try:
@@ -62,25 +58,35 @@ class Edge:
             if not status:
                 await refusal(Internal(), inner)(inner, receive, send_with_headers)
         finally:
-            self._count(inner, trace, method, status or 499)
+            count_request(self._metrics, inner, trace, method, status or 499)
 
-    def _count(self, scope: Scope, trace: Trace, method: str, status: int) -> None:
-        # The framework's own pages have no route object.
-        own = scope["path"] if scope["path"] in _OPEN_PATHS else "_other"
-        route = str(getattr(scope.get("route"), "path", own))
-        seconds = time.monotonic() - trace.started
-        method = method if method in _METHODS else "_other"
-        metrics = self._metrics
-        metrics.child(metrics.requests, route, method, str(status)).inc()
-        metrics.child(metrics.request_seconds, route).observe(seconds)
-        if trace.reason is not None:
-            self._metrics.rejected.labels(trace.reason).inc()
-        if status == 499:
-            self._metrics.disconnects.labels(trace.stage).inc()
-        level = logging.WARNING if status >= 500 else logging.DEBUG
-        if logger.isEnabledFor(level):
-            extra = {"request_id": trace.request_id, "route": route, "method": method, "status": status}
-            logger.log(level, "request", extra=extra | {"seconds": round(seconds, 6), "images": trace.images})
+
+def headers_of(trace: Trace) -> Headers:
+    """Lists the headers that every answer has."""
+    return [
+        (b"x-request-id", trace.request_id.encode()),
+        (b"server-timing", trace.server_timing().encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+
+
+def count_request(metrics: Metrics, scope: Scope, trace: Trace, method: str, status: int) -> None:
+    """Counts a request that is over, and logs it where that is wanted."""
+    # The framework's own pages have no route object.
+    own = scope["path"] if scope["path"] in _OPEN_PATHS else "_other"
+    route = str(getattr(scope.get("route"), "path", own))
+    seconds = time.monotonic() - trace.started
+    method = method if method in _METHODS else "_other"
+    metrics.child(metrics.requests, route, method, str(status)).inc()
+    metrics.child(metrics.request_seconds, route).observe(seconds)
+    if trace.reason is not None:
+        metrics.rejected.labels(trace.reason).inc()
+    if status == 499:
+        metrics.disconnects.labels(trace.stage).inc()
+    level = logging.WARNING if status >= 500 else logging.DEBUG
+    if logger.isEnabledFor(level):
+        extra = {"request_id": trace.request_id, "route": route, "method": method, "status": status}
+        logger.log(level, "request", extra=extra | {"seconds": round(seconds, 6), "images": trace.images})
 
 
 class Gate:
@@ -94,14 +100,15 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through, or answers in its place."""
-        reason = self._reason(scope) if scope["type"] == "http" else None
+        reason = self.reason(scope) if scope["type"] == "http" else None
         if reason is None:
             await self._app(scope, receive, send)
         else:
             # Answered here and not raised, so that the CORS layer around this one adds its headers.
             await refusal(reason, scope)(scope, receive, send)
 
-    def _reason(self, scope: Scope) -> ServiceError | None:
+    def reason(self, scope: Scope) -> ServiceError | None:
+        """Tells why a request may not come in; None lets it."""
         if _is_open(scope["path"]):
             return None
         if self._keys and not self._has_key(scope["headers"]):

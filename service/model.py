@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 
 from service.batcher import Batcher
-from service.bundle import Bundle, BundleError, load_bundle
+from service.bundle import Bundle, BundleError, Precision, load_bundle
 from service.cpus import usable_cpus
 from service.errors import InferenceFailed, NotReady
 from service.golden import Golden
 from service.metrics import Metrics
-from service.session import Precision, Session
+from service.session import Session
 from service.settings import Settings
 from service.statistics import Statistics
 
@@ -25,6 +25,7 @@ class Model:
         versions: Those on disk, the served one first.
         precision: Which of the bundle's graphs; one that is to be `fast` and has no such graph becomes `exact`.
         statistics: Counts of the model, over all its graphs.
+        headers: What every answer says of it.
         expected: Whether the service is not ready without it.
         golden: The outcome of the last check.
         checked_at: When that was, on the monotonic clock.
@@ -35,7 +36,7 @@ class Model:
         self.name = name
         self.versions = tuple(versions)
         self.version = versions[0]
-        self.precision = precision
+        self._choose(precision)
         self.statistics = statistics
         self.expected = False
         self.golden: Golden | None = None
@@ -44,19 +45,18 @@ class Model:
         self._session: Session | None = None
         self._batcher: Batcher | None = None
 
+    def _choose(self, precision: Precision) -> None:
+        self.precision: Precision = precision
+        self.headers = [
+            (b"x-model", self.name.encode()),
+            (b"x-model-version", self.version.encode()),
+            (b"x-model-precision", precision.encode()),
+        ]
+
     @property
     def label(self) -> str:
         """Its name in metrics, logs and checks."""
         return self.name if self.precision == "exact" else f"{self.name}:{self.precision}"
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What every answer of it says."""
-        return [
-            (b"x-model", self.name.encode()),
-            (b"x-model-version", self.version.encode()),
-            (b"x-model-precision", self.precision.encode()),
-        ]
 
     @property
     def ready(self) -> bool:
@@ -122,11 +122,23 @@ class Model:
             raise BundleError(f"{bundle.path}: has changed since it was loaded; start the service again")
         if self.precision == "fast" and bundle.manifest.fast is None:
             metrics.model_ready.remove(self.label, self.version)
-            self.precision = "exact"
+            self._choose("exact")
         threads = settings.threads or usable_cpus()
-        session = Session(bundle, settings.device, threads, settings.concurrent_runs, self.precision)
-        session.warm_up(settings.max_batch)
+        max_batch = settings.max_batch if "max_batch" in settings.model_fields_set else None
+        session = Session(bundle, settings.device, threads, settings.concurrent_runs, self.precision, max_batch)
+        session.warm_up()
         self._bundle, self._session = bundle, session
+        self.check_golden(metrics)
+        batcher = self._start_batcher(settings, metrics, session)
+        metrics.queue_images.labels(self.label).set_function(lambda: batcher.waiting)
+        metrics.queue_limit.labels(self.label).set(batcher.limit)
+        metrics.model_info.labels(
+            self.label, self.version, bundle.sha256(self.precision), bundle.manifest.dataset, session.provider
+        ).set(1)
+        self._batcher = batcher
+        metrics.model_ready.labels(self.label, self.version).set(self.ready)
+
+    def _start_batcher(self, settings: Settings, metrics: Metrics, session: Session) -> Batcher:
         queue_seconds = metrics.queue_seconds.labels(self.label)
         inference_seconds = metrics.inference_seconds.labels(self.label, session.provider)
         batch_images = metrics.batch_images.labels(self.label)
@@ -138,23 +150,15 @@ class Model:
             for wait_s in waits_s:
                 queue_seconds.observe(wait_s)
 
-        self.check_golden(metrics)
-        batcher = Batcher(
+        return Batcher(
             session.run,
-            bundle.shape,
-            max_batch=session.best_batch,
+            self.bundle.shape,
+            max_batch=session.max_batch,
             queue_images=settings.queue_images,
             max_wait_s=settings.max_wait_ms / 1000,
             runs=session.runs,
             on_batch=on_batch,
         )
-        metrics.queue_images.labels(self.label).set_function(lambda: batcher.waiting)
-        metrics.queue_limit.labels(self.label).set(batcher.limit)
-        metrics.model_info.labels(
-            self.label, self.version, bundle.sha256(self.precision), bundle.manifest.dataset, session.provider
-        ).set(1)
-        self._batcher = batcher
-        metrics.model_ready.labels(self.label, self.version).set(self.ready)
 
     def check_golden(self, metrics: Metrics) -> None:
         """Computes the golden images again; the outcome decides whether the model is ready."""

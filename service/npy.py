@@ -1,12 +1,16 @@
 """An `.npy` body → pixels; its header is read here, strictly, and no pickle can be in what is left: raw bytes."""
 
 import ast
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Malformed
 
+PARSING = threading.Lock()
+"""To be held by whatever parses such headers, numpy's own reader included: CPython 3.11's parser of literals counts its
+depth for all threads together, and fails with a SystemError when two are in it (python/cpython#106905)."""
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 1024
 # Nested or exotic literals exhaust or upset the parser in several ways; all of them mean the same here.
@@ -50,7 +54,8 @@ def _read_header(body: bytes) -> tuple[str, bool, tuple[int, ...], int]:
     if length > _MAX_HEADER_BYTES or prefix + length > len(body):
         raise Malformed("The .npy header is too long, or cut.")
     try:
-        fields = ast.literal_eval(body[prefix : prefix + length].decode("latin-1").strip())
+        with PARSING:
+            fields = ast.literal_eval(body[prefix : prefix + length].decode("latin-1").strip())
     except _HEADER_ERRORS:
         raise Malformed("The .npy header is not a Python literal.") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:

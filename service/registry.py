@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from service.bundle import BundleError, find_versions
+from service.bundle import BundleError, Precision, find_versions
 from service.devices import DeviceError
 from service.errors import Malformed, NotFound, NotReady
 from service.metrics import Metrics
 from service.model import Model
-from service.session import Precision
 from service.settings import Settings
 from service.statistics import Statistics
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
+from service.app import App
+from service.lane import Lane
+from service.middleware import Gate
 from service.protocol import protocol_class
 from service.state import Service
 
@@ -46,10 +48,13 @@ def bind(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Stops in this order: readiness red and new work refused, work in flight finished, connections closed."""
 
-    def __init__(self, app: FastAPI, service: Service) -> None:
+    def __init__(self, app: App, service: Service) -> None:
         """Configures the server from the service's settings."""
         settings = service.settings
-        protocol = protocol_class(settings.receive_timeout_s, settings.request_timeout_s, settings.max_header_bytes)
+        lane = Lane(service, app.questions, Gate(app, service))
+        protocol = protocol_class(
+            settings.receive_timeout_s, settings.request_timeout_s, settings.max_header_bytes, lane
+        )
         super().__init__(
             uvicorn.Config(
                 app,

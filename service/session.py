@@ -2,28 +2,26 @@
 
 import json
 import threading
-import time
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, BundleError
+from service.bundle import Bundle, BundleError, Precision
 from service.devices import CPU, CUDA, Device, DeviceError, providers, report_fallback, session_options
 from service.errors import InferenceFailed
-from service.golden import GOLDEN_TOLERANCE, Golden, GoldenImages
+from service.golden import Golden, GoldenImages
 from service.runner import CpuRunner, CudaRunner, Runner
-
-Precision = Literal["exact", "fast"]
 
 # The protobuf bytes of an external_data entry with the key "location".
 _EXTERNAL_DATA = b"\n\x08location\x12"
 _MOST_RUNS = 4
-_REPEATS = 3
-_FIRST_BATCH = 8
-_WORTH = 0.95
-"""Share of the time for an image, below which a batch of twice the size is worth its memory."""
+_MAX_BATCH = 32
+_CACHED_BYTES = 512 * 1024
+"""Features of a run on the CPU, at most, unless told otherwise: what a core's own cache holds beside the weights. More
+images save next to nothing there, since a convolution is computed image by image, and memory grows with them."""
 
 
 class Session:
@@ -36,42 +34,37 @@ class Session:
         provider: What onnxruntime runs it on.
         outputs: Shape of one row of each float32 output, by name: `features` and `logits` first, then all others.
         runs: How many at a time it is made for.
-        best_batch: Images in a run, at most, that are worth their memory; known once it is warm.
+        max_batch: Images in a run, at most.
     """
 
     def __init__(
-        self, bundle: Bundle, device: Device, threads: int, runs: int = 0, precision: Precision = "exact"
+        self,
+        bundle: Bundle,
+        device: Device,
+        threads: int,
+        runs: int = 0,
+        precision: Precision = "exact",
+        max_batch: int | None = None,
     ) -> None:
         """Loads the graph and checks that it is what the manifest says.
 
         Args:
             bundle: The verified bundle.
-            device: `auto` takes CUDA if it is there; integers are computed on the CPU in any case.
+            device: `auto` takes CUDA if it is there; integers are the CPU's in any case.
             threads: CPU threads of all runs together.
             runs: How many there are at a time; 0 takes one on CUDA, and on the CPU one a thread, up to four.
             precision: Which of the bundle's graphs.
+            max_batch: Images in a run, at most; None takes what suits the device.
 
         Raises:
             DeviceError: CUDA was asked for and does not work.
             BundleError: The graph does not load or differs from the manifest.
         """
         self._bundle = bundle
-        prefix, tolerance = "", GOLDEN_TOLERANCE
-        if precision == "fast":
-            device, prefix, tolerance = "cpu", "fast_", bundle.fast.golden_tolerance
         file = bundle.path / bundle.graph_file(precision)
-        try:
-            graph = file.read_bytes()
-            if _EXTERNAL_DATA in graph:
-                raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
-            self.runs = runs or min(threads, _MOST_RUNS)
-            narrow = session_options(max(1, threads // self.runs))
-            self._session = ort.InferenceSession(graph, narrow, providers=providers(device))
-        except (DeviceError, BundleError):
-            raise
-        # onnxruntime's exceptions share no base class of their own.
-        except Exception as error:
-            raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
+        device = "cpu" if precision == "fast" else device
+        self.runs = runs or min(threads, _MOST_RUNS)
+        graph, self._session = _loaded(file, device, max(1, threads // self.runs))
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise DeviceError(f"SCA_DEVICE='cuda': onnxruntime could not start {CUDA} and fell back to {self.provider}")
@@ -79,12 +72,12 @@ class Session:
             report_fallback(self.provider)
         self._check_contract(file.as_posix())
         self.outputs = self._float_outputs()
-        self.best_batch = 1
+        self.max_batch = max_batch or self._best_batch()
         if self.provider != CPU:
             self.runs = runs or 1
         self._runner, self._alone = self._runners(graph, threads)
         self._running, self._lock = 0, threading.Lock()
-        self._golden = GoldenImages(bundle, self.outputs, prefix, tolerance)
+        self._golden = GoldenImages(bundle, self.outputs, precision)
 
     def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
         """Computes a batch.
@@ -111,37 +104,22 @@ class Session:
             with self._lock:
                 self._running -= 1
 
-    def warm_up(self, max_batch: int) -> None:
-        """Runs first batches, so that no request pays for them, and finds the best size.
+    def _best_batch(self) -> int:
+        """Returns how many images a run has at most if nobody says so."""
+        if self.provider != CPU:
+            return _MAX_BATCH
+        return min(_MAX_BATCH, max(1, _CACHED_BYTES // (4 * self._bundle.manifest.feature_dim)))
 
-        On the CPU that is 8, doubled for as long as it saves a twentieth of the time of an image: a convolution gains
-        nothing from a batch that its cache does not hold, a matrix product may, and the memory grows with it. On CUDA
-        it is `max_batch`, and all powers of two below it are run.
-
-        Args:
-            max_batch: Images in a run, at most.
-        """
-        self._time(self._alone, 1)
-        size = min(_FIRST_BATCH, max_batch) if self.provider == CPU else 1
-        best = float("inf")
-        while True:
-            seconds = self._time(self._runner, size) / size
-            if self.provider == CPU and seconds > best * _WORTH:
-                return
-            self.best_batch, best = size, seconds
-            if size == max_batch:
-                return
-            size = min(2 * size, max_batch)
-
-    def _time(self, runner: Runner, size: int) -> float:
-        """Returns the seconds of the fastest of some runs, as this thread's clock counts them: others may be busy."""
-        images = np.zeros((size, *self._bundle.shape), np.uint8)
-        fastest = float("inf")
-        for _ in range(_REPEATS):
-            started = time.thread_time()
-            runner.run(images, frozenset(("features", "logits")))
-            fastest = min(fastest, time.thread_time() - started)
-        return fastest
+    def warm_up(self) -> None:
+        """Runs one image and the largest batch, so that no request pays for first times; on CUDA, the whole ladder."""
+        images = np.zeros((self.max_batch, *self._bundle.shape), np.uint8)
+        wants = frozenset(("features", "logits"))
+        sizes = {1, self.max_batch}
+        if self.provider != CPU:
+            sizes |= {1 << power for power in range(self.max_batch.bit_length())}
+        for size in sorted(sizes):
+            for runner in {self._alone, self._runner} if size == 1 else {self._runner}:
+                runner.run(images[:size], wants)
 
     def _runners(self, graph: bytes, threads: int) -> tuple[Runner, Runner]:
         """Makes the runner for several runs at a time, and the one for a run alone."""
@@ -156,7 +134,7 @@ class Session:
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
-        return self._golden.check(self.run, self.best_batch)
+        return self._golden.check(self.run, self.max_batch)
 
     def _float_outputs(self) -> dict[str, tuple[int, ...]]:
         """Lists the outputs that clients can ask for: float32, one row an image, of a fixed shape."""
@@ -191,6 +169,25 @@ class Session:
                 raise BundleError(f"{file}: metadata {key} is missing")
             if _parsed(metadata[key]) != value:
                 raise BundleError(f"{file}: metadata {key} differs from the manifest")
+
+
+def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.InferenceSession]:
+    """Reads a graph and makes a session of it.
+
+    Raises:
+        DeviceError: The device is not there.
+        BundleError: The graph does not load.
+    """
+    try:
+        graph = file.read_bytes()
+        if _EXTERNAL_DATA in graph:
+            raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
+        return graph, ort.InferenceSession(graph, session_options(threads), providers=providers(device))
+    except (DeviceError, BundleError):
+        raise
+    # onnxruntime's exceptions share no base class of their own.
+    except Exception as error:
+        raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
 
 
 def _expected_metadata(document: dict[str, Any]) -> dict[str, Any]:

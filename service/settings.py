@@ -50,7 +50,8 @@ class Settings(BaseSettings):
         32,
         ge=1,
         le=4096,
-        description="Images in one run of a model, at most; fewer where the start finds that more gain nothing.",
+        description="Images in one run of a model, at most. Unless it is set, the CPU takes fewer of a large model: as "
+        "many as have 512 KiB of features.",
     )
     max_wait_ms: float = Field(
         0,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+KEY = "sca.trace"
+"""Where a scope holds its trace."""
 TIMED = ("decode", "queue", "infer", "encode")
 
 
@@ -40,7 +42,12 @@ class Trace:
 
 
 def start_trace(scope: Scope) -> Trace:
-    """Makes the trace of a request, with the client's `X-Request-Id` if it is short and plain, else a fresh one."""
+    """Makes the trace of a request, with the client's `X-Request-Id` if it is short and plain, else a fresh one.
+
+    A request that has a trace already keeps it.
+    """
+    if KEY in scope:
+        return trace_of(scope)
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return Trace(value.decode())
@@ -54,6 +61,6 @@ def fresh_trace() -> Trace:
 
 def trace_of(scope: Scope) -> Trace:
     """Returns the trace that the edge put into the scope."""
-    trace = scope["sca.trace"]
+    trace = scope[KEY]
     assert isinstance(trace, Trace)
     return trace

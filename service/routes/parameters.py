@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from service.session import Precision
+from service.bundle import Precision
 
 ModelName = Annotated[str | None, Query(description="Name of the model; the default one if left out.")]
 ModelVersion = Annotated[str | None, Query(description="Version that must be the served one.")]

@@ -39,13 +39,13 @@ def golden(bundle: Path) -> tuple[npt.NDArray[np.uint8], Floats, Floats]:
         return archive["images"], archive["features"], archive["logits"]
 
 
-def features_of(client: TestClient, bundle: Path, images: npt.NDArray[np.uint8]) -> Floats:
+def features_of(client: TestClient, bundle: Path, images: npt.NDArray[np.uint8], precision: str = "exact") -> Floats:
     parts = []
     for index, image in enumerate(images):
         stream = io.BytesIO()
         Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(stream, "PNG")
         parts.append(("images", (f"{index}.png", stream.getvalue(), "image/png")))
-    which = {"model": bundle.parent.name, "version": bundle.name}
+    which = {"model": bundle.parent.name, "version": bundle.name, "precision": precision}
     answer = client.post("/features", params=which, files=parts, headers={"Accept": "application/x-npy"})
     assert answer.status_code == 200, answer.text
     rows: Floats = np.load(io.BytesIO(answer.content), allow_pickle=False)
@@ -73,6 +73,29 @@ def test_golden_images_by_http_give_what_training_computed(bundle: Path, client:
     images, features, _ = golden(bundle)
     assert len(images) == 16
     assert_close(features_of(client, bundle, images), features)
+
+
+@every_bundle
+def test_golden_images_by_http_give_what_the_fast_graph_gave(bundle: Path, client: TestClient) -> None:
+    fast = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["fast"]
+    with np.load(bundle / "golden.npz", allow_pickle=False) as archive:
+        wanted = archive["fast_features"].astype(np.float32)
+    images, exact, _ = golden(bundle)
+    got = features_of(client, bundle, images, "fast")
+    assert np.abs(got - wanted).max() <= fast["golden_tolerance"] * np.abs(wanted).max()
+    off = np.sqrt(np.square(got - exact).mean() / np.square(exact).mean())
+    assert 0 < off <= 2 * fast["deviation"]["relative"]
+
+
+@every_bundle
+def test_the_fast_graph_is_as_accurate_to_three_tenths(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    exact, fast = manifest["accuracy"], manifest["fast"]["accuracy"]
+    assert {key: exact[key] for key in ("metric", "split", "images")} == {
+        key: fast[key] for key in ("metric", "split", "images")
+    }
+    assert abs(exact["value"] - fast["value"]) <= 0.3
+    assert f"{fast['value']:.2f} %" in (bundle / "README.md").read_text(encoding="utf-8")
 
 
 @every_bundle

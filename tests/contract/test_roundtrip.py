@@ -124,6 +124,19 @@ def test_one_image_alone_has_the_features_it_has_in_a_batch(served: Served) -> N
         assert_close(alone, together[index : index + 1])
 
 
+def test_the_fast_graph_by_http_is_near(served: Served) -> None:
+    params, headers = {"precision": "fast"}, {"Accept": "application/x-npy"}
+    answer = served.client.post("/features", params=params, files=upload(served.images), headers=headers)
+    assert answer.status_code == 200 and answer.headers["X-Model-Precision"] == "fast", answer.text
+    rows: Floats = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    off = np.sqrt(np.square(rows - served.features).mean() / np.square(served.features).mean())
+    assert 1e-4 < off < 0.05
+    predictions = served.client.post("/predict", params=params, files=upload(served.images)).json()["predictions"]
+    chances = torch.from_numpy(served.logits).softmax(1)
+    for got, wanted in zip(predictions, chances, strict=True):
+        assert got["probability"] == pytest.approx(float(wanted[got["index"]]), abs=0.1)
+
+
 def test_classes_and_probabilities_by_http_are_torchs(served: Served) -> None:
     answer = served.client.post("/predict", files=upload(served.images))
     assert answer.status_code == 200, answer.text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ["help", "serve", "test", "lint", "format", "train", "bench", "up", "down", "clean"]
+VERBS = ["help", "serve", "test", "lint", "format", "train", "bench", "peers", "up", "down", "clean"]
 
 
 def make(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +42,19 @@ def test_other_verbs_leave_the_serving_environment_alone(root: Path, tmp_path: P
 def test_train_passes_its_arguments(root: Path, tmp_path: Path) -> None:
     commands = make(root, "--dry-run", "train", "DATASET=mnist", "DATA_DIR=/a b", "ARGS=--seed 1").stdout
     assert "-m training.run --dataset mnist --data-dir '/a b' --seed 1" in commands
+
+
+def test_bench_tunes_the_service_alone_or_runs_a_benchmark(root: Path, tmp_path: Path) -> None:
+    commands = fresh_install(root, tmp_path, "bench")
+    assert ".venv/bin/python -m service.bench" in commands and ".venv-dev" not in commands
+    commands = make(root, "--dry-run", "bench", "BENCH=graph", "ARGS=--json x").stdout
+    assert ".venv-dev/bin/python -m benchmarks.graph --json x" in commands and "service.bench" not in commands
+
+
+def test_peers_have_an_environment_of_their_own(root: Path, tmp_path: Path) -> None:
+    commands = fresh_install(root, tmp_path, "peers")
+    assert ".venv-peers/bin/python -m pip install" in commands
+    assert "--requirement benchmarks/peers/requirements.txt" in commands and "onnxruntime==" in commands
 
 
 @pytest.mark.parametrize("python", ["no-such-python", "false"])

@@ -1,8 +1,10 @@
 """A bundle that differs from its manifest in any way is refused, and the message names the file."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from onnx import helper
 
 from service.bundle import BundleError, find_versions, load_bundle
 from service.devices import DeviceError
+from service.npy import PARSING, read_npy
 from service.session import Session
 from tests.bundles import write_bundle, write_manifest
 
@@ -151,3 +154,17 @@ def test_versions_compare_as_numbers(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("")
     assert find_versions(tmp_path) == {"tiny": ["10", "9", "2"]}
     assert find_versions(tmp_path / "none") == {}
+
+
+def test_headers_are_parsed_by_one_thread_at_a_time(models_dir: Path) -> None:
+    bundle = load_bundle(models_dir / "cifar10-shallow" / "10")
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((1, *bundle.shape), np.uint8))
+    with ThreadPoolExecutor(2) as pool:
+        with PARSING:
+            waiting: list[Future[Any]] = [pool.submit(bundle.arrays, "golden.npz")]
+            waiting.append(pool.submit(read_npy, stream.getvalue(), bundle.shape))
+            assert not wait(waiting, 0.2).done
+        assert not wait(waiting, 10).not_done
+        for future in waiting:
+            future.result()

@@ -152,7 +152,7 @@ def test_sparse_rows_keep_every_bit_and_drop_only_zeros(dtype: str) -> None:
     rows[0, [1, 4]] = -0.0, np.nan
     rows[2] = np.inf, -1, 5e-8, 0, 2, 3
     (form,) = (form for form in FORMATS if form.name == "csr")
-    body = form.write(vectors(rows))
+    body = bytes(form.write(vectors(rows)))
     tensors = load(body)
     same_bits(from_csr(body, dtype), rows)
     assert tensors["indptr"].tolist() == [0, 2, 2, 7, 7] and tensors["data"].size == 7
@@ -174,7 +174,7 @@ def test_rows_that_are_part_of_a_batch_are_written_whole() -> None:
     batch = np.arange(60, dtype=np.float32).reshape(10, 6)
     for part in (batch[3:5], batch[:, ::2], batch.T):
         for form in FORMATS:
-            body = form.write(vectors(as_rows(part, "float32")))
+            body = bytes(form.write(vectors(as_rows(part, "float32"))))
             read = READ[form.name](body, "float32") if form.name != "octet-stream" else np.frombuffer(body, "<f4")
             np.testing.assert_array_equal(read.reshape(part.shape), part)
 

@@ -18,6 +18,7 @@ TOLERANCE = 1e-4
 
 ONE = (layer(),)
 NORB = (layer(pool_width=6, pool_stride=4),)
+UNEVEN = (layer(pool_width=5, pool_stride=4), layer(kernel=3))
 DEEP = (layer(maps=8), layer(maps=20, kernel=3))
 
 
@@ -31,7 +32,7 @@ def assert_close(got: Images | np.ndarray, wanted: np.ndarray) -> None:
     assert float(np.abs(got - wanted).max()) <= TOLERANCE * float(np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("layers", [ONE, NORB, DEEP], ids=["shallow", "even-pool", "deep"])
+@pytest.mark.parametrize("layers", [ONE, NORB, UNEVEN, DEEP], ids=["shallow", "even-pool", "uneven-pool", "deep"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", ["none", "contrast", "zca", "separable"])
 def test_it_computes_what_torch_does(kind: Whitening, channels: int, layers: tuple[LayerConfig, ...]) -> None:
@@ -87,6 +88,33 @@ def test_flat_images_are_no_exception(kind: Whitening, level: int) -> None:
     images = flat(2, 12, 12, 3, level=level)
     for got, wanted in zip(OnnxModel(build(model), 1)(images), torch_outputs(model, images), strict=True):
         assert np.isfinite(got).all()
+        assert_close(got, wanted)
+
+
+def test_places_that_no_window_reaches_are_not_computed() -> None:
+    paper = layer(kernel=9, pool_width=5, pool_stride=4)
+    model = untrained.model(config("none", layers=(paper,)), dataset(32, 28, 1, train=8, test=1))
+    proto = onnx.shape_inference.infer_shapes(onnx.load_from_string(build(model)))
+    shapes = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in proto.graph.value_info
+    }
+    # windows begin at -2, 2, ... 26 and -2, 2, ... 22
+    assert shapes["layer1.maps"][1:] == [12, 31, 27]
+    assert shapes["layer1.pooled"][1:] == [12, 8, 7]
+
+
+@pytest.mark.parametrize("layers", [(layer(maps=40),), (layer(maps=40), layer(maps=36, kernel=3))])
+def test_maps_are_computed_some_at_a_time(layers: tuple[LayerConfig, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = untrained.model(config("separable", layers=layers), dataset(12, 12, 3, train=60, test=1))
+    images = photos(9, 12, 12, 3, seed=5).images
+    at_once = build(model)
+    monkeypatch.setattr(graph, "MAPS_BYTES", 1)
+    in_parts = build(model)
+    convolutions = [node for node in onnx.load_from_string(in_parts).graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 3 * len(layers), "16 maps, 16 maps, the rest"
+    for got, wanted in zip(OnnxModel(in_parts, 1)(images), OnnxModel(at_once, 1)(images), strict=True):
+        assert_close(got, wanted)
+    for got, wanted in zip(OnnxModel(in_parts, 1)(images), torch_outputs(model, images), strict=True):
         assert_close(got, wanted)
 
 

@@ -33,7 +33,7 @@ class Graph:
         model: every node with one output.
 
     Attributes:
-        model: the same.
+        model: the same, each layer's convolution in one piece.
         constants: initializers by name.
         producers: the node that makes a tensor.
         consumers: the nodes that read a tensor.
@@ -42,7 +42,7 @@ class Graph:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
+        self.model = model = merged(model)
         self.constants: Mapping[str, Array] = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         self.producers = {node.output[0]: node for node in model.graph.node}
         self.consumers: dict[str, list[NodeProto]] = {}
@@ -90,6 +90,57 @@ class Graph:
             node = self.producers.get(node.input[0])
         # pixels are cast to float32; means of squares of them are rounded
         return node is not None and node.op_type in ("Cast", "Round")
+
+
+def merged(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose layers are computed some maps at a time, with one convolution and one pooling for each layer."""
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    producers = {node.output[0]: node for node in model.graph.node}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    del out.graph.node[:], out.graph.initializer[:]
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        parts = _parts(node, producers)
+        if not parts:
+            nodes.append(node)
+            continue
+        inputs = [parts[0][0].input[0]]
+        for names in zip(*(conv.input[1:] for conv, _, _ in parts), strict=True):
+            inputs.append(_whole(names[0]))
+            array = np.concatenate([numpy_helper.to_array(constants[name]) for name in names])
+            constants[inputs[-1]] = numpy_helper.from_array(array, inputs[-1])
+        for part in parts[0]:
+            one = helper.make_node(part.op_type, inputs, [_whole(part.output[0])], **attributes(part))
+            one.name = one.output[0]
+            nodes.append(one)
+            inputs = [one.output[0]]
+    out.graph.node.extend(needed(nodes, [output.name for output in model.graph.output]))
+    used = {name for node in out.graph.node for name in node.input}
+    out.graph.initializer.extend(tensor for name, tensor in constants.items() if name in used)
+    return out
+
+
+def _parts(node: NodeProto, producers: Mapping[str, NodeProto]) -> list[tuple[NodeProto, NodeProto, NodeProto]]:
+    """Convolution, rectifier and pooling of each part of a layer that a Concat puts together; none for other nodes."""
+    parts = []
+    for name in node.input if node.op_type == "Concat" else ():
+        chain = [producers.get(name)]
+        while (last := chain[-1]) is not None and len(chain) < 3:
+            chain.append(producers.get(last.input[0]))
+        pool, relu, conv = [*chain, None, None][:3]
+        if pool is None or relu is None or conv is None:
+            return []
+        parts.append((conv, relu, pool))
+    kinds = {tuple(part.op_type for part in chain) for chain in parts}
+    same = {(conv.input[0], str(conv.attribute), str(pool.attribute)) for conv, _, pool in parts}
+    distinct = len({conv.output[0] for conv, _, _ in parts}) == len(parts)
+    return parts if kinds == {("Conv", "Relu", "MaxPool")} and len(same) == 1 and distinct else []
+
+
+def _whole(name: str) -> str:
+    """Name of a tensor whose first part has this name."""
+    return name.removesuffix(".0")
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -17,11 +17,12 @@ test set is listed under [Conditions](#conditions).
 
 **Probe.** Every unsupervised system gets the same classifier on frozen features: a linear one, logistic or squared
 hinge, L2-regularised, on features scaled to unit variance a map; chosen on the held-out fifth, then refitted on all
-training images.
+training images. Only in [Past the paper](#past-the-paper) it also sees changed copies of the training images.
 
 **Numbers.** Mean ± standard deviation over seeds 0, 1, …; a seed changes the initial filters, the order of the images
-and the held-out fifth. Rows have three seeds; long ones, pictures and trials one. The time is one
-seed's, from images to number; a layer that another row has trained alike is not trained again, its time counts.
+and the held-out fifth. A row gets three seeds, long ones, pictures and trials one; the column says how many it has
+had so far. The time is one seed's, from images to number, on a machine that may have done other work beside; a layer
+that another row has trained alike is not trained again, its time counts.
 """
 
 SECTIONS: dict[Section, tuple[str, str]] = {

@@ -129,6 +129,16 @@ def test_the_same_images_give_the_same_bytes() -> None:
     assert quantise.build(exact, 255 - images // 2, threads=1) != fast
 
 
+def test_layers_in_parts_give_the_same_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = (layer(maps=40), layer(maps=36, kernel=3))
+    model = untrained.model(config("separable", layers=layers), dataset(12, 12, 3, train=128, test=1))
+    at_once = graphs(model)
+    monkeypatch.setattr(graph, "MAPS_BYTES", 1)
+    in_parts = graphs(model)
+    assert in_parts[0] != at_once[0] and operators(in_parts[0]).count("Conv") == 6
+    assert in_parts[1] == at_once[1]
+
+
 def test_maps_that_never_win_do_not_divide_by_zero() -> None:
     model = untrained.model(config("separable"), dataset(12, 12, 3, train=128, test=1))
     (one,) = model.extractor.stack()

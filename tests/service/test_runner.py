@@ -1,0 +1,129 @@
+"""Runs into memory that is there already give what plain runs give, from any number of threads."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from numpy.typing import NDArray
+
+from service.bundle import find_versions, load_bundle
+from service.devices import CUDA
+from service.errors import InferenceFailed
+from service.runner import CpuRunner, CudaRunner, Runner
+from service.session import Session
+from tests.bundles import smooth_images
+
+WANTS = frozenset(("features", "logits"))
+IMAGES = smooth_images(9, 12, 12, 3)
+
+
+@pytest.fixture(scope="module")
+def session(models_dir: Path) -> Session:
+    return Session(load_bundle(models_dir / "cifar10-shallow" / "10"), "cpu", 2)
+
+
+@pytest.fixture(scope="module")
+def plain(models_dir: Path) -> ort.InferenceSession:
+    file = models_dir / "cifar10-shallow" / "10" / "model.onnx"
+    return ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def expected(plain: ort.InferenceSession, images: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = plain.run([name], {"images": images})[0]
+    return rows
+
+
+# The one for CUDA does the same on any device; what is special about it is the ladder of batch sizes.
+@pytest.mark.parametrize("kind", ["cpu", "ladder"])
+def test_rows_are_those_of_a_plain_run(kind: str, plain: ort.InferenceSession, session: Session) -> None:
+    runner: Runner = CpuRunner(plain, session.outputs) if kind == "cpu" else CudaRunner(plain, session.outputs, "cpu")
+    for start, stop in ((0, 9), (0, 1), (3, 8), (2, 5), (0, 9)):
+        for wants in (WANTS, frozenset(("logits",))):
+            rows = runner.run(IMAGES[start:stop], wants)
+            assert set(rows) == wants
+            for name, actual in rows.items():
+                wanted = expected(plain, IMAGES[start:stop], name)
+                np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_rows_on_cuda_are_those_of_the_cpu(models_dir: Path, plain: ort.InferenceSession) -> None:
+    if CUDA not in ort.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA: CUDA graphs and the ladder on a device were NOT tested")
+    session = Session(load_bundle(models_dir / "cifar10-shallow" / "10"), "cuda", 1)
+    session.warm_up()
+    for count in (1, 2, 3, 9):
+        for name, actual in session.run(IMAGES[:count], WANTS).items():
+            np.testing.assert_allclose(actual, expected(plain, IMAGES[:count], name), rtol=1e-3, atol=1e-4)
+
+
+def test_threads_do_not_write_over_each_other(plain: ort.InferenceSession, session: Session) -> None:
+    runner = CpuRunner(plain, session.outputs)
+    wanted = [expected(plain, IMAGES[n : n + 2], "features") for n in range(4)]
+    barrier = threading.Barrier(4)
+
+    def work(n: int) -> bool:
+        for _ in range(50):
+            rows = runner.run(IMAGES[n : n + 2], WANTS)["features"]
+            barrier.wait(10)
+            if not np.allclose(rows, wanted[n], rtol=1e-5, atol=1e-6):
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_a_run_alone_takes_all_threads_and_several_share_them(session: Session, models_dir: Path) -> None:
+    used: list[str] = []
+    inside, leave = threading.Event(), threading.Event()
+
+    class Recorded:
+        def __init__(self, name: str, runner: Runner) -> None:
+            self._name, self._runner = name, runner
+
+        def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
+            used.append(self._name)
+            if len(used) == 1:
+                inside.set()
+                assert leave.wait(10)
+            return self._runner.run(images, wants)
+
+    session = Session(load_bundle(models_dir / "cifar10-shallow" / "10"), "cpu", 2)
+    assert session.runs == 2 and session._runner is not session._alone
+    session._runner, session._alone = Recorded("narrow", session._runner), Recorded("wide", session._alone)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(session.run, IMAGES[:1], WANTS)
+        assert inside.wait(10)
+        session.run(IMAGES[:1], WANTS)
+        leave.set()
+        first.result()
+    session.run(IMAGES[:1], WANTS)
+    assert used == ["wide", "narrow", "wide"]
+
+
+def test_a_failed_run_is_an_error_of_ours_and_leaves_the_session_usable(session: Session) -> None:
+    with pytest.raises(InferenceFailed):
+        session.run(IMAGES[:, :5], WANTS)
+    assert session.run(IMAGES, WANTS)["features"].shape == (9, 288)
+
+
+@pytest.mark.parametrize(("threads", "runs", "expected_runs"), [(1, 0, 1), (2, 0, 2), (16, 0, 4), (2, 3, 3), (1, 2, 2)])
+def test_the_number_of_runs(models_dir: Path, threads: int, runs: int, expected_runs: int) -> None:
+    session = Session(load_bundle(models_dir / "mnist-shallow" / "1"), "cpu", threads, runs, max_batch=7)
+    session.warm_up()
+    assert (session.runs, session.max_batch) == (expected_runs, 7)
+    assert session.check_golden().ok
+
+
+@pytest.mark.parametrize(("name", "expected"), [("cifar10-shallow", 4), ("mnist-shallow", 10)])
+def test_the_size_of_a_batch_that_nobody_chose(name: str, expected: int) -> None:
+    models = Path(__file__).parents[2] / "models"
+    assert Session(load_bundle(models / name / find_versions(models)[name][0]), "cpu", 1).max_batch == expected
+
+
+def test_small_models_have_large_batches(session: Session) -> None:
+    assert session.max_batch == 32
