@@ -1,11 +1,13 @@
 """A run's facts in, its model card out, in the Hugging Face model-card layout."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from training.export import TrainedModel
 
+WIDTH = 120
 PAPER = "Makhzani and Frey, A Winner-Take-All Method for Training Sparse Convolutional Autoencoders (2014)"
 
 
@@ -73,6 +75,15 @@ def _input(model: TrainedModel) -> str:
     return text if model.dataset.views == 1 else f"{text}, {model.dataset.views} views a sample"
 
 
+def _ends(model: TrainedModel) -> str:
+    """What goes in, what comes out, and what is done before the first layer."""
+    features, classes = model.probe.weights.shape
+    return filled(
+        f"Input: {_input(model)}. Output: {features:,} features and {classes} logits. Preprocessing (inside the "
+        f"graph): {_preprocessing(model)}."
+    )
+
+
 def _preprocessing(model: TrainedModel) -> str:
     """What the graph does before its first layer."""
     window, text = model.config.window, PREPROCESSING[model.config.whitening]
@@ -111,8 +122,7 @@ Image features without labels: a sparse convolutional autoencoder trained by win
 
 ## Model
 
-Input: {_input(model)}. Output: {model.probe.weights.shape[0]:,} features and
-{model.probe.weights.shape[1]} logits. Preprocessing (inside the graph): {_preprocessing(model)}.
+{_ends(model)}
 
 {_layers(model)}
 
@@ -120,16 +130,13 @@ Labels: {", ".join(model.dataset.label_names)}.
 
 ## Training
 
-The encoder has seen no label{_apart(model)}. Per layer: {"; ".join(_recipe(layer) for layer in config.layers)}.
-{training["dead_maps"]} maps were dead in the last epoch.
+{_encoder(model, training["dead_maps"])}
 
 - seed {config.seed}, `{training["command"]}`
 - {training["seconds"]:.0f} s on {training["hardware"]}, torch {training["torch"]}
 - peak memory {training["peak_memory_mib"]:.0f} MiB
 
-{_copies(model)}The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the
-training images held out, then it was refitted on all of them; its logits are divided by the temperature
-{model.probe.chosen.temperature:.3f}, fitted on the same held-out images, so that their softmax is calibrated.
+{_copies(model)}{_choice(model)}
 
 {_trials(model)}
 
@@ -173,10 +180,33 @@ def _copies(model: TrainedModel) -> str:
     if augmentation.mirror:
         changes.insert(0, "mirrored" if copies == 1 else "every other one mirrored")
     each = "a copy" if copies == 1 else f"{copies} copies"
-    return (
-        f"Beside each training image the probe has learnt from {each} of it, {', '.join(changes)}; the paper's has\n"
-        "not. Images that are held out or tested are taken as they are.\n\n"
+    text = (
+        f"Beside each training image the probe has learnt from {each} of it, {', '.join(changes)}; the paper's has "
+        "not. Images that are held out or tested are taken as they are."
     )
+    return f"{filled(text)}\n\n"
+
+
+def _choice(model: TrainedModel) -> str:
+    """How the probe was chosen and calibrated."""
+    return filled(
+        f"The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the training "
+        "images held out, then it was refitted on all of them; its logits are divided by the temperature "
+        f"{model.probe.chosen.temperature:.3f}, fitted on the same held-out images, so that their softmax is "
+        "calibrated."
+    )
+
+
+def _encoder(model: TrainedModel, dead_maps: int) -> str:
+    """How the layers were trained."""
+    layers = "; ".join(_recipe(layer) for layer in model.config.layers)
+    dead = "1 map was" if dead_maps == 1 else f"{dead_maps} maps were"
+    return filled(f"The encoder has seen no label{_apart(model)}. Per layer: {layers}. {dead} dead in the last epoch.")
+
+
+def filled(text: str) -> str:
+    """A paragraph of the card in lines."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _recipe(layer: Any) -> str:

@@ -53,11 +53,7 @@ PRESETS: dict[str, RunConfig] = {
             MNIST_SHALLOW,
             name="mnist-deep",
             layers=(*MNIST_SHALLOW.layers, LayerConfig(maps=2048, kernel=3, pool_width=3, pool_stride=2)),
-            probe=ProbeConfig(
-                losses=("svm",),
-                strengths={"svm": (0.01, 0.03, 0.1)},
-                augmentation=dataclasses.replace(DIGITS, copies=6),
-            ),
+            probe=ProbeConfig(losses=("svm",), strengths={"svm": (0.01, 0.03, 0.1)}, augmentation=DIGITS),
             paper_value=0.48,
         ),
         dataclasses.replace(

@@ -48,7 +48,7 @@ def test_the_text_says_what_a_reader_asks() -> None:
 
 def test_a_card_of_pairs_says_so() -> None:
     pair = untrained.model(config("zca", window=Window(12, 2)), drawn_pairs(20, 18))
-    card = write_card(pair, report("error", 6.6, 6.6))
+    card = " ".join(write_card(pair, report("error", 6.6, 6.6)).split())
     for words in (
         "120 training pairs of images of pairs",
         "uint8 20×18, L, 2 views a sample",
@@ -68,10 +68,13 @@ def test_a_network_that_the_paper_does_not_have_says_so() -> None:
 def test_it_says_what_the_probe_has_learnt_from() -> None:
     def text(augmentation: AugmentationConfig | None) -> str:
         settings = config(probe=ProbeConfig(augmentation=augmentation))
-        return write_card(untrained.model(settings, dataset(12, 12, 3, 60, 4)), report("accuracy", 71.0, None))
+        card = write_card(untrained.model(settings, dataset(12, 12, 3, 60, 4)), report("accuracy", 71.0, None))
+        body = card.split("---\n", 2)[2]
+        assert max(len(line) for line in body.splitlines() if "|" not in line) <= 120
+        return " ".join(card.split())
 
     assert "copies" not in text(None)
-    assert "learnt from a copy of it, mirrored; the paper's has\nnot." in text(AugmentationConfig(1, mirror=True))
+    assert "learnt from a copy of it, mirrored; the paper's has not." in text(AugmentationConfig(1, mirror=True))
     several = text(AugmentationConfig(3, shift=1.5, rotation=10, zoom=0.1))
     assert "3 copies of it, moved by up to 1.5 pixels, turned by up to 10 degrees" in several
     assert "enlarged or made smaller by up to 10 %" in several

@@ -8,6 +8,7 @@ import numpy as np
 
 from training import checkpoints
 from training.bundlefolder import replacing, write_manifest
+from training.card import filled
 from training.datasets import Dataset
 from training.export import OnnxModel, ParityError
 from training.fast import calibration, quantise
@@ -88,15 +89,14 @@ def _add_golden(path: Path, fast: OnnxModel) -> None:
 def _with_section(card: str, report: dict[str, Any]) -> str:
     """The model card with a section on the fast variant, before its limits."""
     accuracy, deviation = report["accuracy"], report["deviation"]
-    section = f"""## Fast variant
-
-`{FILE}`: convolutions, pooling and probe in 8-bit integers, ranges taken from
-{report["calibration_images"]:,} training images. Test {accuracy["metric"]} {accuracy["value"]:.2f} %. On
-{deviation["images"]:,} other training images its features differ from the exact ones by {deviation["mean"]:g} on
-average, {deviation["greatest"]:g} at most, {deviation["relative"]:.1%} of their size (root mean square), and
-{deviation["same_class"]:g} % of the images keep their class.
-
-"""
+    text = (
+        f"`{FILE}`: convolutions, pooling and probe in 8-bit integers, ranges taken from "
+        f"{report['calibration_images']:,} training images. Test {accuracy['metric']} {accuracy['value']:.2f} %. On "
+        f"{deviation['images']:,} other training images its features differ from the exact ones by "
+        f"{deviation['mean']:g} on average, {deviation['greatest']:g} at most, {deviation['relative']:.1%} of their "
+        f"size (root mean square), and {deviation['same_class']:g} % of the images keep their class."
+    )
+    section = f"## Fast variant\n\n{filled(text)}\n\n"
     before, found, after = card.partition("## Fast variant\n")
     if found:
         return before + section + "## " + after.partition("\n## ")[2]

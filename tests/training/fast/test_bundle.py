@@ -115,6 +115,7 @@ def test_the_card_tells_accuracy_and_deviation_once(bundle: Path) -> None:
     fast = json.loads((bundle / "manifest.json").read_text())["fast"]
     _, found, section = card.partition("## Fast variant\n")
     section, _, after = section.partition("\n## ")
+    section = " ".join(section.split())
     assert found and "## Fast variant" not in after and after.startswith("Limits")
     assert f"Test error {fast['accuracy']['value']:.2f} %" in section
     assert f"{fast['deviation']['greatest']:g} at most" in section
