@@ -235,9 +235,8 @@ class Pipeline:
             return self.models_dir / name / version
         self.folder.write("version.json", version)
         onnx_bytes = build_checked(model, version)
-        report = reporting.report(
-            model, OnnxModel(onnx_bytes, torch.get_num_threads()), self.command, self.folder.stages, self._dead_maps()
-        )
+        run = OnnxModel(onnx_bytes, torch.get_num_threads())
+        report = reporting.report(model, run, self.command, self.folder, self._dead_maps())
         card = write_card(model, report)
         return write_bundle(model, onnx_bytes, version, self.models_dir, card, report, self._extend)
 

@@ -2,7 +2,6 @@
 
 import platform
 import resource
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from training.datasets import Split
 from training.export import OnnxModel, TrainedModel
+from training.runfolder import RunFolder
 
 TEST_BATCH = 100
 
@@ -22,16 +22,14 @@ def test_accuracy(test: Split, run: OnnxModel) -> float:
     return 100 * int((np.concatenate(predicted) == test.labels).sum()) / len(test.labels)
 
 
-def report(
-    model: TrainedModel, run: OnnxModel, command: str, stages: Mapping[str, float], dead_maps: int
-) -> dict[str, Any]:
+def report(model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder, dead_maps: int) -> dict[str, Any]:
     """The manifest's `accuracy`, `data_license` and `training`.
 
     Args:
         model: what was trained.
         run: the graph that will be served.
         command: the command line.
-        stages: seconds each stage has taken, over all attempts.
+        folder: the run's, which knows what its stages have taken.
         dead_maps: maps that won nothing in the last epoch.
     """
     config, images = model.config, len(model.dataset.test.labels)
@@ -52,10 +50,10 @@ def report(
             "seed": config.seed,
             "command": command,
             "config": config.to_json(),
-            "seconds": round(sum(stages.values()), 1),
-            "stages_seconds": {stage: round(seconds, 1) for stage, seconds in stages.items()},
+            "seconds": round(sum(folder.stages.values()), 1),
+            "stages_seconds": {stage: round(seconds, 1) for stage, seconds in folder.stages.items()},
             "hardware": f"{torch.get_num_threads()} threads of {processor()}",
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_memory_mib": max(folder.peak_mib, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "dead_maps": dead_maps,

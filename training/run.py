@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from training import parallel
-from training.config import RunConfig
+from training.config import ProbeConfig, RunConfig
 from training.datasets import DataError, Dataset, load
 from training.export import ParityError
 from training.features import CPU
@@ -52,7 +52,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
     )
-    parser.add_argument("--no-copies", action="store_true", help="fit the probe to the images alone, as the paper does")
+    parser.add_argument(
+        "--copies",
+        type=int,
+        help="changed copies of each training image that the probe learns from too (0: none, as in the paper)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
     return parser.parse_args(arguments)
@@ -75,9 +79,29 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[-1] = dataclasses.replace(layers[-1], maps=options.maps)
     if options.layer_images:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
-    probe = dataclasses.replace(config.probe, augmentation=None) if options.no_copies else config.probe
+    probe = config.probe if options.copies is None else _with_copies(config, options.copies)
     whitening = options.whitening or config.whitening
     return dataclasses.replace(config, layers=tuple(layers), probe=probe, seed=options.seed, whitening=whitening)
+
+
+class OptionError(RuntimeError):
+    """An option does not go with the others."""
+
+
+def _with_copies(config: RunConfig, copies: int) -> ProbeConfig:
+    """The config's probe with another number of copies.
+
+    Raises:
+        OptionError: there cannot be so many different ones.
+    """
+    changes = config.probe.augmentation
+    if copies and changes is None:
+        raise OptionError(f"--copies {copies}: nothing says how images of {config.dataset} may be changed")
+    try:
+        augmentation = dataclasses.replace(changes, copies=copies) if copies and changes else None
+    except ValueError as error:
+        raise OptionError(f"--copies {copies}: {error}") from error
+    return dataclasses.replace(config.probe, augmentation=augmentation)
 
 
 class DeviceError(RuntimeError):
@@ -131,7 +155,11 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """See `main`."""
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    config = config_of(options)
+    try:
+        config = config_of(options)
+    except OptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     folder = options.runs_dir / f"{config.name}-seed{config.seed}"
     if options.fresh and parallel.is_first():
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """A run's folder: the documents that it keeps, the settings it belongs to, and the seconds its stages took."""
 
 import json
+import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from training import checkpoints, parallel
+
+MEMORY = "peak_memory_mib.json"
 
 
 class ConfigError(RuntimeError):
@@ -37,6 +40,8 @@ class RunFolder:
         self.write("config.json", plain)
         self.stages: dict[str, float] = self.read("stages.json", {})
         """Seconds each stage has taken, over all attempts."""
+        self.peak_mib: int = self.read(MEMORY, 0)
+        """Most memory that a process of any attempt has taken, in MiB."""
 
     def __truediv__(self, name: str) -> Path:
         """A file of the folder."""
@@ -67,3 +72,5 @@ class RunFolder:
         finally:
             self.stages[stage] = before + time.monotonic() - started
             self.write("stages.json", self.stages)
+            self.peak_mib = max(self.peak_mib, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+            self.write(MEMORY, self.peak_mib)

@@ -246,3 +246,10 @@ def _order(copies: int, count: int, held_out: int) -> torch.Tensor:
     """Numbers of images and copies as the probe gets them: to fit to first, held out next."""
     numbers = torch.arange(copies * count).view(copies, count)
     return torch.cat([numbers[:, : count - held_out].flatten(), numbers[:, count - held_out :].flatten()])
+
+
+def test_the_most_memory_of_all_attempts_is_reported(tmp_path: Path) -> None:
+    run(SHALLOW, tmp_path)
+    (tmp_path / "run" / "peak_memory_mib.json").write_text("123456")
+    training = run(SHALLOW, tmp_path).manifest["training"]
+    assert training["peak_memory_mib"] == 123456

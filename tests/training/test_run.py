@@ -162,9 +162,24 @@ def test_the_command_line_changes_the_preset_and_nothing_else() -> None:
     assert changed.layers[0].epochs == PRESETS["mnist-shallow"].layers[0].epochs
     deep = config_of(parse(["--preset", "mnist-deep", "--layer-images", "500"]))
     assert [one.images for one in deep.layers] == [None, 500]
-    probe = config_of(parse(["--dataset", "mnist", "--no-copies"])).probe
+    probe = config_of(parse(["--dataset", "mnist", "--copies", "0"])).probe
     assert probe == replace(PRESETS["mnist-shallow"].probe, augmentation=None)
+    more = config_of(parse(["--dataset", "mnist", "--copies", "6"])).probe.augmentation
+    assert more and PRESETS["mnist-shallow"].probe.augmentation and more.copies == 6 and more.shift == 1.5
 
 
 def test_pictures_of_ones_own_are_not_mirrored(tmp_path: Path) -> None:
     assert config_of(parse(["--folder", str(tmp_path)])).probe.augmentation is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--dataset", "cifar10", "--copies", "2"], "alike"), (["--dataset", "norb", "--copies", "1"], "norb")]
+    + [(["--dataset", "mnist", "--copies", "-1"], "at least 1")],
+)
+def test_copies_that_cannot_be_are_one_clear_line(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: --copies") and word in error and error.count("\n") == 1
