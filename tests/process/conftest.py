@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -87,6 +88,21 @@ class Running:
         return self.process.returncode
 
 
+@contextmanager
+def running(models_dir: Path, **settings: object) -> Iterator[Running]:
+    """A server that is ready; it has to end with 0, and is killed if the tests did not get that far."""
+    server = Running(models_dir, **settings)
+    try:
+        server.wait_for_port()
+        server.wait_until_ready()
+        yield server
+        assert server.stop() == 0
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.communicate()
+
+
 Start = Callable[..., Running]
 
 
@@ -113,14 +129,6 @@ def start(models_dir: Path) -> Iterator[Start]:
 @pytest.fixture(scope="module")
 def shared(models_dir: Path) -> Iterator[Running]:
     """One server with short deadlines and small limits, for the tests that do not stop it."""
-    server = Running(models_dir, receive_timeout_s=1, max_body_bytes=200_000, max_header_bytes=8192)
-    try:
-        server.wait_for_port()
-        server.wait_until_ready()
+    with running(models_dir, receive_timeout_s=1, max_body_bytes=200_000, max_header_bytes=8192) as server:
         yield server
-        assert server.stop() == 0
-        assert server.errors == ""
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.communicate()
+    assert server.errors == ""

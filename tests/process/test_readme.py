@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.process.conftest import ROOT, Running
+from tests.process.conftest import ROOT, Running, running
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -25,16 +25,8 @@ CURLS = [line for block in blocks("sh") for line in block.splitlines() if line.s
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    running = Running(ROOT / "models")
-    try:
-        running.wait_for_port()
-        running.wait_until_ready()
-        yield running
-        assert running.stop() == 0
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.communicate()
+    with running(ROOT / "models") as server:
+        yield server
 
 
 def run_curl(line: str, server: Running, folder: Path) -> str:

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.bundles import smooth_images
 from tests.pictures import encode
-from tests.process.conftest import Running
+from tests.process.conftest import Running, running
 
 MODEL = "cifar10-shallow"
 BATCH = smooth_images(3, 12, 12, 3, seed=4)
@@ -23,16 +23,8 @@ FILES = [encode(image, "PNG") for image in BATCH]
 
 @pytest.fixture(scope="module")
 def server(models_dir: Path) -> Iterator[Running]:
-    running = Running(models_dir, max_body_bytes=200_000)
-    try:
-        running.wait_for_port()
-        running.wait_until_ready()
-        yield running
-        assert running.stop() == 0
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.communicate()
+    with running(models_dir, max_body_bytes=200_000) as server:
+        yield server
 
 
 @pytest.fixture
