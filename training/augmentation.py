@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import AugmentationConfig
-from training.sources import ImageSource, Indices, Pixels, reorder
+from training.sources import ImageSource, Indices, Pixels
 
 Numbers = npt.NDArray[np.int64]
 
@@ -63,10 +63,6 @@ class AugmentedSource:
             rows = np.flatnonzero(copies == copy)
             pixels[rows] = self._changed(pixels[rows], int(copy), originals[rows])
         return pixels
-
-    def take(self, order: Numbers) -> ImageSource:
-        """Some of them in an order of one's own, as an array."""
-        return reorder(self[:], order)
 
     def _changed(self, pixels: Pixels, copy: int, originals: Numbers) -> Pixels:
         if self.config.mirror and copy % 2:

@@ -59,3 +59,13 @@ def tensors(answer: Any) -> dict[str, NDArray[Any]]:
         found[tensor["name"]] = values.reshape(tensor["shape"])
     assert rest == b""
     return found
+
+
+def refused(answer: Any, status: int) -> str:
+    """The problem's text of an answer that has this status."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert list(body) == ["error"] and body["error"]
+    assert "x-request-id" in answer.headers
+    return str(body["error"])
