@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 
 from training.fast.patterns import Graph, attributes, needed
 from training.graph import IR_VERSION, OPSET
+from training.graph_input import write_mean, write_mirror
 from training.graph_writer import GraphWriter
 
 BLOCK = 64
@@ -41,7 +42,9 @@ def plain_export(exact: bytes) -> bytes:
     if facts["input"]["views"] != 1 or "window" in facts["input"]:
         raise ValueError(f"{facts['name']}: only models of whole, single images have a plain export here")
     writer = GraphWriter()
-    planes = writer.add("Transpose", ["images"], "transposed", perm=[0, 3, 1, 2])
+    mirrored = facts["input"].get("mirrored", False)
+    images = write_mirror(writer, "images") if mirrored else "images"
+    planes = writer.add("Transpose", [images], "transposed", perm=[0, 3, 1, 2])
     x = writer.add("Cast", [planes], "pixels", to=TensorProto.FLOAT)
     whitened = "contrast" in graph.producers
     if whitened:
@@ -52,8 +55,9 @@ def plain_export(exact: bytes) -> bytes:
         filters, bias = (graph.constants[name] for name in block.conv.input[1:3])
         scale = 1 if whitened or layer["layer"] > 1 else 255  # which our graph has put into the filters
         x = _layer(writer, x, np.float32(scale) * filters, bias, layer)
-    assert graph.probe is not None, "the graph ends with a probe on its pooled maps"
-    weights, bias = (graph.constants[name] for name in graph.probe.gemm.input[1:])
+    if mirrored:
+        x = write_mean(writer, x, facts["layers"][-1]["output_shape"])
+    weights, bias = (graph.constants[name] for name in graph.producers["logits"].input[1:])
     writer.add("Flatten", [x], "features", axis=1)
     given = [writer.constant("probe.weight", weights.T), writer.constant("probe.bias", bias)]
     writer.add("Gemm", ["features", *given], "logits", transB=1)

@@ -80,7 +80,16 @@ def _ends(model: TrainedModel) -> str:
     features, classes = model.probe.weights.shape
     return filled(
         f"Input: {_input(model)}. Output: {features:,} features and {classes} logits. Preprocessing (inside the "
-        f"graph): {_preprocessing(model)}."
+        f"graph): {_preprocessing(model)}.{_mirrored(model)}"
+    )
+
+
+def _mirrored(model: TrainedModel) -> str:
+    if not model.config.mirrored:
+        return ""
+    return (
+        " Features are the mean of the image's and of its mirror image's, so that both have the same; the paper's are "
+        "the image's alone. It takes twice as long."
     )
 
 

@@ -119,10 +119,10 @@ class ProbeConfig:
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """A frozen dataclass of settings as JSON types; without what is not augmented, as before there was augmentation."""
-    skipped = ("augmentation", None)
+    """A frozen dataclass of settings as JSON types; without what the paper's networks do not have."""
+    skipped = (("augmentation", None), ("mirrored", False))
     fields: dict[str, Any] = dataclasses.asdict(
-        settings, dict_factory=lambda items: dict(item for item in items if item != skipped)
+        settings, dict_factory=lambda items: dict(item for item in items if item not in skipped)
     )
     return fields
 
@@ -145,6 +145,9 @@ class RunConfig:
     """Added to each eigenvalue of the contrast-normalised images' covariance before the inverse square root."""
     contrast_epsilon: float = 10.0
     """Added to each image's variance, in squared grey levels of 0 to 255 (Coates et al. 2011)."""
+    mirrored: bool = False
+    """Pooled maps are the mean of the image's and its mirror image's (the paper's are the image's); takes twice as
+    long."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     seed: int = 0
     """Seeds the initial filters, the order of the images and the validation split."""

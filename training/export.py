@@ -64,6 +64,8 @@ class TrainedModel:
             "alpha_background": self.dataset.alpha_background,
             "resize": {"mode": self.dataset.resize_mode, "filter": "bicubic", "background": 0},
         }
+        if self.config.mirrored:
+            facts["mirrored"] = True
         window = self.config.window
         return facts if window is None else facts | {"window": {"crop": window.crop, "reduce": window.reduce}}
 

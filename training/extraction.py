@@ -68,10 +68,13 @@ class BatchExtractor:
     def _write(self, samples: Tensor, out: Tensor) -> None:
         def work(start: int, stop: int) -> None:
             with torch.no_grad():  # set for each thread
-                maps = self._through(samples[start:stop], len(self.stages))
+                maps = self.extractor.averaged(self._top, samples[start:stop])
                 out[start:stop] = maps.reshape(stop - start, *out.shape[1:])
 
         spread(work, len(samples), self.device)
+
+    def _top(self, samples: Tensor) -> Tensor:
+        return self._through(samples, len(self.stages))
 
     def _through(self, samples: Tensor, stage: int) -> Tensor:
         """The views of samples through the first `stage` layers."""

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from training.config import LayerConfig
-from training.graph_input import write_framing, write_preprocessing
+from training.graph_input import write_framing, write_mean, write_preprocessing
 from training.graph_writer import GraphWriter
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder
@@ -48,7 +48,7 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     """
     writer = GraphWriter()
     layers = extractor.stack()
-    pixels = write_framing(writer, extractor.framing, height, width, layers[0].channels)
+    pixels = write_framing(writer, extractor, height, width)
     x, first_filters = write_preprocessing(writer, extractor.preprocessing, layers[0], pixels)
     sizes = [
         extractor.framing.size(height, width),
@@ -56,6 +56,8 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
     ]
     for index, layer in enumerate(layers, 1):
         x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x, sizes[index - 1])
+    if extractor.mirrored:
+        x = write_mean(writer, x, extractor.shapes(height, width)[-1])
     views = extractor.framing.views
     _flatten(writer, x, views, probe.weights.shape[0], "features")
     weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]

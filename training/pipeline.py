@@ -1,5 +1,6 @@
 """A config and a data set in, a bundle out: the stages in order, each kept on disk so that a run can be resumed."""
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from training.fit import LayerFit
 from training.framing import Framing, framed
 from training.journal import Journal
 from training.probe import Probe, ProbeFit, Trial, validation_start
-from training.runfolder import RunFolder
+from training.runfolder import ConfigError, RunFolder
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, reorder
 from training.stack import FeatureExtractor
@@ -66,7 +67,7 @@ class Pipeline:
         device: where to train.
 
     Raises:
-        ConfigError: `folder` holds a run with another config.
+        ConfigError: `folder` holds a run with another config, or samples of several views were to be mirrored.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class Pipeline:
         version: str | None = None,
         device: torch.device = CPU,
     ) -> None:
-        self.config, self.dataset = config, dataset
-        self.models_dir, self.command, self.version, self.device = models_dir, command, version, device
+        if config.mirrored and dataset.views > 1:
+            raise ConfigError(f"{dataset.name}: {dataset.samples} cannot be mirrored: left and right would swap")
+        self.config, self.dataset, self.models_dir = config, dataset, models_dir
+        self.command, self.version, self.device = command, version, device
         self.folder = RunFolder(folder, settings_of(config, dataset))
         # the probe validates on the last rows; shuffled once, here, they are a random sample
         self.train = dataset.train.shuffled(config.seed, config.probe.validation_fraction)
@@ -126,7 +129,7 @@ class Pipeline:
         for index in range(1, len(self.config.layers) + 1):
             with self.folder.timed(f"layer{index}"):
                 layers.append(self._layer(index, preprocessing, layers))
-        return FeatureExtractor(preprocessing, layers, self.framing)
+        return FeatureExtractor(preprocessing, layers, self.framing, self.config.mirrored)
 
     def _preprocessing(self) -> Preprocessing:
         path = self.folder / "whitening.npz"
@@ -209,8 +212,7 @@ class Pipeline:
                 sum(stop - start for start, stop in part) for part in (ranges[:copies], [ranges[copies]])
             )
             classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps * self.framing.views
-            probe = self.config.probe
-            return work(ProbeFit(features, labels, classes, maps, probe, self.journal, fitted, validating))
+            return work(ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted, validating))
         finally:
             spill.unlink(missing_ok=True)
 
@@ -235,13 +237,11 @@ class Pipeline:
             return self.models_dir / name / version
         self.folder.write("version.json", version)
         onnx_bytes = build_checked(model, version)
-        run = OnnxModel(onnx_bytes, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        run = OnnxModel(onnx_bytes, threads)
         report = reporting.report(model, run, self.command, self.folder, self._dead_maps())
-        card = write_card(model, report)
-        return write_bundle(model, onnx_bytes, version, self.models_dir, card, report, self._extend)
-
-    def _extend(self, bundle: Path) -> None:
-        extend(bundle, self.dataset, torch.get_num_threads())
+        fast = functools.partial(extend, dataset=self.dataset, threads=threads)
+        return write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report, fast)
 
     def _dead_maps(self) -> int:
         """Maps of all layers that won nothing in their last epoch."""

@@ -8,6 +8,8 @@ DIGITS = AugmentationConfig(copies=3, shift=1.5, rotation=10.0, zoom=0.1)
 """As handwriting varies; not mirrored: digits are not symmetric."""
 PHOTOGRAPHS = AugmentationConfig(copies=1, mirror=True)
 """Scenes are as likely the other way round."""
+MIRRORED_PHOTOGRAPHS = AugmentationConfig(copies=1, shift=2.0, rotation=8.0, zoom=0.1)
+"""For features that do not change in a mirror."""
 
 MNIST_SHALLOW = RunConfig(
     name="mnist-shallow",
@@ -60,9 +62,9 @@ PRESETS: dict[str, RunConfig] = {
             CIFAR10_SHALLOW,
             name="cifar10-deep",
             layers=(*CIFAR10_SHALLOW.layers, LayerConfig(maps=4096, kernel=3, pool_width=3, pool_stride=2)),
-            probe=ProbeConfig(
-                strengths={"svm": (0.1, 0.3, 1.0, 3.0), "logistic": (0.01, 0.03, 0.1, 0.3)}, augmentation=PHOTOGRAPHS
-            ),
+            # both chosen on held-out images: together they gain 2 points over a probe that sees images and mirrors
+            mirrored=True,
+            probe=ProbeConfig(losses=("svm",), strengths={"svm": (0.1, 0.3, 1.0)}, augmentation=MIRRORED_PHOTOGRAPHS),
             paper_value=78.1,
         ),
         NORB_SHALLOW,

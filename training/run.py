@@ -62,6 +62,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=int,
         help="changed copies of each training image that the probe learns from too (0: none, as in the paper)",
     )
+    parser.add_argument(
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        help="features are the mean of the image's and its mirror image's; serving takes twice as long "
+        "(default: as the preset says)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
     return parser.parse_args(arguments)
@@ -91,7 +97,10 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
     probe = config.probe if options.copies is None else _with_copies(config, options.copies)
     whitening = options.whitening or config.whitening
-    return dataclasses.replace(config, layers=tuple(layers), probe=probe, seed=options.seed, whitening=whitening)
+    mirrored = config.mirrored if options.mirrored is None else options.mirrored
+    return dataclasses.replace(
+        config, layers=tuple(layers), probe=probe, seed=options.seed, whitening=whitening, mirrored=mirrored
+    )
 
 
 class OptionError(RuntimeError):

@@ -1,6 +1,6 @@
 """Trained layers in, the frozen feature extractor out: uint8 images to feature vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,19 @@ class FeatureExtractor(nn.Module):
         layers: bottom first.
         framing: samples to what `preprocessing` takes. Each of a sample's V views goes its own way through the same
             layers; their maps are concatenated at the end.
+        mirrored: the top layer's maps are the mean of the image's and of its mirror image's, left to right.
     """
 
     def __init__(
-        self, preprocessing: Preprocessing, layers: Sequence[SparseConvAutoencoder], framing: Framing = WHOLE
+        self,
+        preprocessing: Preprocessing,
+        layers: Sequence[SparseConvAutoencoder],
+        framing: Framing = WHOLE,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
-        self.framing = framing
+        self.framing, self.mirrored = framing, mirrored
         self.layers = nn.ModuleList(layers)
 
     def stack(self) -> list[SparseConvAutoencoder]:
@@ -38,10 +43,17 @@ class FeatureExtractor(nn.Module):
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
         """The top layer's pooled maps: uint8 (N, H, W, V * C) to float32 (N, V * M, H', W')."""
+        return self.averaged(self._through, images)
+
+    def _through(self, images: Tensor) -> Tensor:
         x: Tensor = self.preprocessing(self.framing(images))
         for layer in self.layers:
             x = layer(x)
         return x.reshape(len(images), self.framing.views * x.shape[1], *x.shape[2:])
+
+    def averaged(self, maps: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """What `maps` makes of uint8 images (N, H, W, V * C) or, if mirrored, its mean over them and their mirrors."""
+        return (maps(images) + maps(images.flip(2))) / 2 if self.mirrored else maps(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features: uint8 (N, H, W, V * C) to float32 (N, D), D = V * M * H' * W'."""

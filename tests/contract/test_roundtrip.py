@@ -54,7 +54,9 @@ def trained(run: RunConfig, channels: int, folder: Path, models: Path) -> tuple[
         one = SparseConvAutoencoder(wanted, layers[-1].config.maps if layers else channels, 0)
         one.load_state_dict({k.removeprefix("layer."): v for k, v in state.items() if k.startswith("layer.")})
         layers.append(one)
-    network = FeatureExtractor(whitening.restore(checkpoints.load(folder / "whitening.npz"), run), layers)
+    network = FeatureExtractor(
+        whitening.restore(checkpoints.load(folder / "whitening.npz"), run), layers, mirrored=run.mirrored
+    )
     images = photos(40, 14, 11, channels, seed=9).images
     probe = checkpoints.load(folder / "probe.npz")
     features = network(torch.from_numpy(images))
@@ -65,6 +67,7 @@ RUNS = {
     "rgb": (config("separable", name="rgb"), 3),
     "grey": (config("none", name="grey"), 1),
     "deep": (config("zca", name="deep", layers=(layer(maps=6, epochs=1), layer(maps=9, kernel=3, epochs=1))), 3),
+    "mirrored": (config("separable", name="mirrored", mirrored=True), 3),
 }
 
 

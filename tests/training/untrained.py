@@ -28,7 +28,7 @@ def extractor(run: RunConfig, data: Dataset, seed: int = 0) -> FeatureExtractor:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
         layers.append(layer)
     framing = Framing(data.views, run.window)
-    return FeatureExtractor(whitening.fit(framed(data.train.images, framing), run), layers, framing)
+    return FeatureExtractor(whitening.fit(framed(data.train.images, framing), run), layers, framing, run.mirrored)
 
 
 def model(run: RunConfig, data: Dataset, seed: int = 0) -> TrainedModel:

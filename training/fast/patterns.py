@@ -86,7 +86,7 @@ class Graph:
     def holds_grey_levels(self, name: str) -> bool:
         """Whether a tensor's numbers are pixels as they came, whole numbers from 0 to 255."""
         node = self.producers.get(name)
-        while node is not None and node.op_type in ("Transpose", "Reshape", "Slice"):
+        while node is not None and node.op_type in ("Transpose", "Reshape", "Slice", "Concat"):
             node = self.producers.get(node.input[0])
         # pixels are cast to float32; means of squares of them are rounded
         return node is not None and node.op_type in ("Cast", "Round")

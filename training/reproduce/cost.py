@@ -44,7 +44,7 @@ def network_seconds(config: RunConfig) -> tuple[float, float, int]:
         training += seen * (through + one)
         through += one
         size, channels = pooled(layer, size), layer.maps
-    return training, through, channels * size * size
+    return training, through * (2 if config.mirrored else 1), channels * size * size
 
 
 def probe_seconds(images: int, features: int, config: ProbeConfig, final: bool = True) -> float:
@@ -58,8 +58,10 @@ def run_seconds(config: RunConfig, final: bool) -> float:
     """A whole run: the layers, the features, the probe, and if it is final the test set."""
     images, tested, _, _ = SIZES[config.dataset]
     training, through, features = network_seconds(config)
-    looked_at = images + (tested if final else 0)
-    return 20 + training + looked_at * through + probe_seconds(images, features, config.probe, final)
+    augmentation = config.probe.augmentation
+    fitted = images * (1 + augmentation.copies if augmentation else 1)
+    looked_at = fitted + (tested if final else 0)
+    return 20 + training + looked_at * through + probe_seconds(fitted, features, config.probe, final)
 
 
 def spoken(seconds: float) -> str:

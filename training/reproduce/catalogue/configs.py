@@ -8,8 +8,8 @@ from training.presets import PRESETS
 
 
 def as_published(config: RunConfig) -> RunConfig:
-    """The config with the paper's probe, which sees the images alone."""
-    return dataclasses.replace(config, probe=dataclasses.replace(config.probe, augmentation=None))
+    """The config with the paper's features and probe, which see the images alone."""
+    return dataclasses.replace(config, probe=dataclasses.replace(config.probe, augmentation=None), mirrored=False)
 
 
 MNIST = as_published(PRESETS["mnist-shallow"])
@@ -18,7 +18,10 @@ MNIST_DEEP = dataclasses.replace(
     PRESETS["mnist-deep"],
     probe=ProbeConfig(strengths={"svm": (0.03, 0.1, 0.3, 1.0), "logistic": (0.0003, 0.001, 0.003, 0.01)}),
 )
-CIFAR10_DEEP = as_published(PRESETS["cifar10-deep"])
+CIFAR10_DEEP = dataclasses.replace(
+    as_published(PRESETS["cifar10-deep"]),
+    probe=ProbeConfig(strengths={"svm": (0.1, 0.3, 1.0, 3.0), "logistic": (0.01, 0.03, 0.1, 0.3)}),
+)
 RAW = {"whitening": "contrast"}
 """Images that are not whitened: of even brightness and contrast, as patches are in Coates et al. 2011."""
 
