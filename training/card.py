@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from training.config import LayerConfig
 from training.export import TrainedModel
 
 WIDTH = 120
@@ -218,9 +219,10 @@ def filled(text: str) -> str:
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _recipe(layer: Any) -> str:
+def _recipe(layer: LayerConfig) -> str:
+    some = f" of {layer.images:,} of the images" if layer.images else ""
     return (
-        f"{layer.maps} maps, {layer.epochs} epochs of batches of {layer.batch_images}, Adam with learning rate "
+        f"{layer.maps} maps, {layer.epochs} epochs{some} in batches of {layer.batch_images}, Adam with learning rate "
         f"{layer.learning_rate:g} (rising over {layer.warmup_steps} steps, falling linearly to zero), "
         f"filters initialised with deviation {layer.init_std:g}"
     )

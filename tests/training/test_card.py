@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.training import untrained
-from tests.training.drawn import config, dataset
+from tests.training.drawn import config, dataset, layer
 from tests.training.stereo import drawn_pairs
 from training.card import write_card
 from training.config import AugmentationConfig, ProbeConfig, Window
@@ -78,3 +78,11 @@ def test_it_says_what_the_probe_has_learnt_from() -> None:
     several = text(AugmentationConfig(3, shift=1.5, rotation=10, zoom=0.1))
     assert "3 copies of it, moved by up to 1.5 pixels, turned by up to 10 degrees" in several
     assert "enlarged or made smaller by up to 10 %" in several
+
+
+def test_it_says_how_many_images_a_layer_has_seen() -> None:
+    data = dataset(12, 12, 3, 60, 4)
+    some = write_card(untrained.model(config(layers=(layer(images=1200),)), data), report("accuracy", 71.0, None))
+    assert "epochs of 1,200 of the images in batches of" in " ".join(some.split())
+    every = write_card(untrained.model(config(), data), report("accuracy", 71.0, None))
+    assert "of the images in batches" not in " ".join(every.split())
