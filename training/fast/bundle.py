@@ -50,7 +50,8 @@ def extend(folder: Path, dataset: Dataset, threads: int = 0) -> None:
     (folder / FILE).write_bytes(fast)
     _add_golden(folder / "golden.npz", OnnxModel(fast, threads))
     card = (folder / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(_with_section(card, report), encoding="utf-8")
+    section = _section(report, facts["input"].get("mirrored", False))
+    (folder / "README.md").write_text(_with_section(card, section), encoding="utf-8")
     write_manifest(folder, {key: value for key, value in facts.items() if key != "files"} | {"fast": report})
 
 
@@ -86,17 +87,23 @@ def _add_golden(path: Path, fast: OnnxModel) -> None:
     checkpoints.save(path, arrays | halves)
 
 
-def _with_section(card: str, report: dict[str, Any]) -> str:
-    """The model card with a section on the fast variant, before its limits."""
+def _section(report: dict[str, Any], mirrored: bool) -> str:
+    """What the model card says of the fast variant."""
     accuracy, deviation = report["accuracy"], report["deviation"]
+    # a mean of two is no integer
+    parts = "convolutions and pooling" if mirrored else "convolutions, pooling and probe"
     text = (
-        f"`{FILE}`: convolutions, pooling and probe in 8-bit integers, ranges taken from "
+        f"`{FILE}`: {parts} in 8-bit integers, ranges taken from "
         f"{report['calibration_images']:,} training images. Test {accuracy['metric']} {accuracy['value']:.2f} %. On "
         f"{deviation['images']:,} other training images its features differ from the exact ones by "
         f"{deviation['mean']:g} on average, {deviation['greatest']:g} at most, {deviation['relative']:.1%} of their "
         f"size (root mean square), and {deviation['same_class']:g} % of the images keep their class."
     )
-    section = f"## Fast variant\n\n{filled(text)}\n\n"
+    return f"## Fast variant\n\n{filled(text)}\n\n"
+
+
+def _with_section(card: str, section: str) -> str:
+    """The model card with a section on the fast variant, before its limits."""
     before, found, after = card.partition("## Fast variant\n")
     if found:
         return before + section + "## " + after.partition("\n## ")[2]
