@@ -53,6 +53,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
     parser.add_argument("--maps", type=numbers, help="feature maps of the last layer, or of each: 128,512")
+    parser.add_argument("--learning-rate", type=float, help="of the last layer (default: the preset's)")
     parser.add_argument("--layer-images", type=int, help="images that the last layer is trained on (default: all)")
     parser.add_argument(
         "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
@@ -93,6 +94,8 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[first:] = [
             dataclasses.replace(layer, maps=maps) for layer, maps in zip(layers[first:], options.maps, strict=True)
         ]
+    if options.learning_rate:
+        layers[-1] = dataclasses.replace(layers[-1], learning_rate=options.learning_rate)
     if options.layer_images:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
     probe = config.probe if options.copies is None else _with_copies(config, options.copies)

@@ -166,6 +166,10 @@ def test_the_command_line_changes_the_preset_and_nothing_else() -> None:
     assert [layer.maps for layer in last.layers] == [512, 64]
     deep = config_of(parse(["--preset", "mnist-deep", "--layer-images", "500"]))
     assert [one.images for one in deep.layers] == [None, 500]
+    rates = [
+        one.learning_rate for one in config_of(parse(["--preset", "cifar10-deep", "--learning-rate", "0.1"])).layers
+    ]
+    assert rates == [PRESETS["cifar10-deep"].layers[0].learning_rate, 0.1]
     probe = config_of(parse(["--dataset", "mnist", "--copies", "0"])).probe
     assert probe == replace(PRESETS["mnist-shallow"].probe, augmentation=None)
     more = config_of(parse(["--dataset", "mnist", "--copies", "6"])).probe.augmentation
