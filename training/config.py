@@ -1,6 +1,7 @@
 """What a run is: frozen settings with a unit per field."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -61,6 +62,8 @@ class LayerConfig:
         """Refuse sizes that the paper's layer does not have."""
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that maps keep the size of the input: {self.kernel}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be a number above 0: {self.learning_rate}")
         for name in ("maps", "pool_width", "pool_stride", "epochs", "batch_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
@@ -155,6 +158,11 @@ class RunConfig:
     """The paper's figure on the test set, in percent."""
     metric: Literal["accuracy", "error"] = "accuracy"
     """How the paper states the figure."""
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that numpy would not take."""
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative: {self.seed}")
 
     def to_json(self) -> dict[str, Any]:
         """The config as plain JSON types."""

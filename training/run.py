@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -74,6 +75,28 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+MAX_SIZE = 4096
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
+"""As the service reads them."""
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse, before the hours, what would not give a bundle that can be served.
+
+    Raises:
+        OptionError: an option's value cannot be.
+    """
+    if not NAME.fullmatch(options.name):
+        raise OptionError(f"--name may have letters, digits, dots, dashes and underscores: {options.name!r}")
+    if options.version is not None and not VERSION.fullmatch(options.version):
+        raise OptionError(f"--version is a number from 1 on: {options.version!r}")
+    if not 1 <= options.size <= MAX_SIZE:
+        raise OptionError(f"--size must be from 1 to {MAX_SIZE} pixels: {options.size}")
+    if options.threads < 0:
+        raise OptionError(f"--threads must not be negative: {options.threads}")
+
+
 def config_of(options: argparse.Namespace) -> RunConfig:
     """The preset with the command line's changes."""
     if options.folder:
@@ -85,7 +108,7 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     else:
         config = PRESETS[options.preset or DEFAULT_PRESETS[options.dataset]]
     layers = list(config.layers)
-    if options.epochs:
+    if options.epochs is not None:
         layers = [dataclasses.replace(layer, epochs=options.epochs) for layer in layers]
     if options.maps:
         if len(options.maps) not in (1, len(layers)):
@@ -94,9 +117,9 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[first:] = [
             dataclasses.replace(layer, maps=maps) for layer, maps in zip(layers[first:], options.maps, strict=True)
         ]
-    if options.learning_rate:
+    if options.learning_rate is not None:
         layers[-1] = dataclasses.replace(layers[-1], learning_rate=options.learning_rate)
-    if options.layer_images:
+    if options.layer_images is not None:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
     probe = config.probe if options.copies is None else _with_copies(config, options.copies)
     whitening = options.whitening or config.whitening
@@ -176,12 +199,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """See `main`."""
-    torch.set_num_threads(options.threads or torch.get_num_threads())
     try:
+        check(options)
         config = config_of(options)
-    except OptionError as error:
+    except (OptionError, ValueError) as error:  # a config refuses what cannot be
         print(f"error: {error}", file=sys.stderr)
         return 1
+    torch.set_num_threads(options.threads or torch.get_num_threads())
     folder = options.runs_dir / f"{config.name}-seed{config.seed}"
     if options.fresh and parallel.is_first():
         shutil.rmtree(folder, ignore_errors=True)

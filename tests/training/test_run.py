@@ -194,3 +194,30 @@ def test_options_that_do_not_go_together_are_one_clear_line(
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {arguments[2]}") and word in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "word"),
+    [
+        ("--maps", "0", "maps must be at least 1: 0"),
+        ("--layer-images", "0", "images must be at least 1: 0"),
+        ("--layer-images", "-3", "images must be at least 1: -3"),
+        ("--epochs", "0", "epochs must be at least 1: 0"),
+        ("--learning-rate", "0", "learning_rate must be a number above 0: 0.0"),
+        ("--learning-rate", "-1", "learning_rate must be a number above 0: -1.0"),
+        ("--learning-rate", "nan", "learning_rate must be a number above 0: nan"),
+        ("--threads", "-1", "--threads must not be negative: -1"),
+        ("--size", "0", "--size must be from 1 to 4096 pixels: 0"),
+        ("--version", "0", "--version is a number from 1 on: '0'"),
+        ("--version", "../2", "--version is a number from 1 on: '../2'"),
+        ("--name", "../x", "--name may have letters, digits, dots, dashes and underscores: '../x'"),
+        ("--seed", "-1", "seed must not be negative: -1"),
+    ],
+)
+def test_an_impossible_value_is_one_clear_line(
+    option: str, value: str, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--models-dir", str(tmp_path / "models"), "--runs-dir", str(tmp_path / "runs")]
+    assert main(["--dataset", "mnist", "--no-download", *folders, option, value]) == 1
+    assert capsys.readouterr().err == f"error: {word}\n"
+    assert list(tmp_path.iterdir()) == []
