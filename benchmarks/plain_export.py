@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from training.fast.patterns import Graph, attributes, needed
 from training.graph import IR_VERSION, OPSET
-from training.graph_input import write_mean, write_mirror
+from training.graph_mirror import write_mean, write_mirror
 from training.graph_writer import GraphWriter
 
 BLOCK = 64

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from training.config import LayerConfig
-from training.graph_input import write_framing, write_mean, write_preprocessing
+from training.graph_input import write_framing, write_preprocessing
+from training.graph_mirror import write_mean
 from training.graph_writer import GraphWriter
 from training.probe import Probe
 from training.sca import SparseConvAutoencoder

@@ -9,8 +9,6 @@ from training.reproduce.rows import Row
 
 TRIAL_MAPS = 512
 """A second layer's maps in a trial."""
-TRIAL_IMAGES = 20_000
-"""Images that it learns from."""
 
 
 def _row(question: str, answer: str, config: RunConfig, chosen: bool) -> Row:
@@ -34,7 +32,7 @@ def _second_layers(question: str, below: RunConfig, used: LayerConfig) -> list[R
     rows = []
     for kernel in (3, 5):
         for rate in (5e-4, 2e-3):
-            layer = dataclasses.replace(used, maps=TRIAL_MAPS, images=TRIAL_IMAGES, kernel=kernel, learning_rate=rate)
+            layer = dataclasses.replace(used, maps=TRIAL_MAPS, images=configs.IMAGES, kernel=kernel, learning_rate=rate)
             chosen = (kernel, rate) == (used.kernel, used.learning_rate)
             config = configs.stacked(below, "", layer)
             rows.append(_row(question, f"{kernel}x{kernel} filters, learning rate {rate:g}", config, chosen))

@@ -41,10 +41,6 @@ def _over(rule: str) -> Row:
 
 NARROW = configs.varied(configs.CIFAR10, "cifar10-deeper-128", maps=128)
 ABOVE = (128, 512, 2048)
-IMAGES = 20_000
-"""A second layer of the claim learns from as many, to be short; all of its sizes do."""
-LEARNING_RATE = 2e-3
-"""For layers on 128 maps; the preset's, on 512, is smaller."""
 
 
 def _deeper(maps: int) -> str:
@@ -89,16 +85,14 @@ CLAIMS = (
         Row(
             _deeper(maps),
             "claims",
-            f"A second layer of {maps} maps on it, learnt from {IMAGES:,} images",
+            f"A second layer of {maps} maps on it, learnt from {configs.IMAGES:,} images",
             VALIDATION_ACCURACY,
             None,
             ValidationRun(
                 configs.stacked(
                     NARROW,
                     f"cifar10-deeper-128-{maps}",
-                    dataclasses.replace(
-                        configs.CIFAR10_DEEP.layers[1], maps=maps, images=IMAGES, learning_rate=LEARNING_RATE
-                    ),
+                    dataclasses.replace(configs.CIFAR10_DEEP.layers[1], maps=maps, **configs.ON_128_MAPS),
                 )
             ),
             seeds=1 if maps > 1000 else None,

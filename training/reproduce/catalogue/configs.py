@@ -22,6 +22,12 @@ CIFAR10_DEEP = dataclasses.replace(
     as_published(PRESETS["cifar10-deep"]),
     probe=ProbeConfig(strengths={"svm": (0.1, 0.3, 1.0, 3.0), "logistic": (0.01, 0.03, 0.1, 0.3)}),
 )
+IMAGES = 20_000
+"""Second layers learn from as many here: that takes minutes without a GPU (the presets' learn from all)."""
+LAYER_2 = f"layer 2 learns from {IMAGES:,} images"
+"""What a row says of it."""
+ON_128_MAPS: dict[str, Any] = {"learning_rate": 2e-3, "images": IMAGES}
+"""A second layer on 128 maps: it has the learning rate of a first layer; the preset's is for 512 maps below."""
 RAW = {"whitening": "contrast"}
 """Images that are not whitened: of even brightness and contrast, as patches are in Coates et al. 2011."""
 

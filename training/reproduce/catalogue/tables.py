@@ -33,7 +33,8 @@ TABLE_1 = (
         "**Deep SCA, 128 and 2048 maps**",
         ERROR,
         0.48,
-        FinalRun(configs.MNIST_DEEP),
+        FinalRun(configs.varied(configs.MNIST_DEEP, "mnist-deep", 0.48, images=configs.IMAGES)),
+        note=configs.LAYER_2,
     ),
 )
 
@@ -65,7 +66,8 @@ TABLE_2 = (
         "**Deep SCA, 512 and 4096 maps**",
         ACCURACY,
         78.1,
-        FinalRun(configs.CIFAR10_DEEP),
+        FinalRun(configs.varied(configs.CIFAR10_DEEP, "cifar10-deep", 78.1, images=configs.IMAGES)),
+        note=configs.LAYER_2,
     ),
 )
 
