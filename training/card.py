@@ -86,6 +86,7 @@ def _ends(model: TrainedModel) -> str:
 
 
 def _mirrored(model: TrainedModel) -> str:
+    """What to say of mirrored features, after a space; nothing of others."""
     if not model.config.mirrored:
         return ""
     return (
