@@ -21,7 +21,7 @@ from service.runner import CpuRunner, CudaRunner, Runner
 _EXTERNAL_DATA = b"\n\x08location\x12"
 _MOST_RUNS = 4
 _MAX_BATCH = 32
-_CACHED_BYTES = 512 * 1024
+_CACHED_BYTES = 256 * 1024
 """Features of a run on the CPU, at most, unless told otherwise: what a core's own cache holds beside the weights. More
 images save next to nothing there, since a convolution is computed image by image, and memory grows with them."""
 

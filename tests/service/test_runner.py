@@ -125,7 +125,7 @@ def test_the_number_of_runs(models_dir: Path, threads: int, runs: int, expected_
     assert session.check_golden().ok
 
 
-@pytest.mark.parametrize(("name", "expected"), [("cifar10-shallow", 4), ("mnist-shallow", 10)])
+@pytest.mark.parametrize(("name", "expected"), [("cifar10-shallow", 2), ("mnist-shallow", 5)])
 def test_the_size_of_a_batch_that_nobody_chose(name: str, expected: int) -> None:
     models = Path(__file__).parents[2] / "models"
     assert Session(load_bundle(models / name / find_versions(models)[name][0]), "cpu", 1).max_batch == expected
