@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     # What is there by now stays; looking through it again and again would stop all threads for milliseconds.
     gc.collect()
     gc.freeze()
+    # A run that ends waits at most so long for the interpreter while the event loop writes JSON; the default is 5 ms.
+    sys.setswitchinterval(0.0002)
     server.run([sock])
     for startup_error in service.startup_errors:
         print(str(startup_error) or repr(startup_error), file=sys.stderr)
