@@ -110,13 +110,13 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
         async with Guard(request.scope, request.receive, trace, *limits) as guard:
             await service.registry.loaded(model)
             order = await _receive(request, service, model, read)
-            service.metrics.inflight.inc(trace.images)
+            service.metrics.note(service.metrics.inflight.inc, trace.images)
             try:
                 guard.uploaded()
                 answered = await _compute(service, trace, model, ask, order)
                 response = await _written(service, trace, order, answered)
             finally:
-                service.metrics.inflight.dec(trace.images)
+                service.metrics.note(service.metrics.inflight.dec, trace.images)
     except ServiceError as error:
         _count_failed(service, trace, error)
         model.statistics.fail(trace)
@@ -194,7 +194,7 @@ async def _decoded(
     started = time.monotonic()
     result = await decode_all(files, rule, service.settings.max_image_pixels, service.pool, service.pool_threads)
     trace.seconds["decode"] = time.monotonic() - started
-    service.metrics.decode_seconds.observe(trace.seconds["decode"])
+    service.metrics.note(service.metrics.decode_seconds.observe, trace.seconds["decode"])
     return result
 
 
@@ -220,7 +220,7 @@ def write(service: Service, trace: Trace, order: Order, answered: Answered) -> R
     response = order.write(answered)
     trace.seconds["encode"] = time.monotonic() - started
     metrics = service.metrics
-    metrics.child(metrics.encode_seconds, order.label).observe(trace.seconds["encode"])
+    metrics.note(metrics.child(metrics.encode_seconds, order.label).observe, trace.seconds["encode"])
     return response
 
 
@@ -240,8 +240,8 @@ def _count_failed(service: Service, trace: Trace, error: ServiceError) -> None:
 
 
 def _count_images(service: Service, trace: Trace, answered: int, failures: Sequence[ImageFailure]) -> None:
-    count = service.metrics.images
+    metrics, count = service.metrics, service.metrics.images
     if answered and trace.model is not None:
-        service.metrics.child(count, trace.model, "ok").inc(answered)
+        metrics.note(metrics.child(count, trace.model, "ok").inc, answered)
     for failure in failures:
         count.labels(trace.model, _OUTCOMES[failure.status]).inc()

@@ -102,7 +102,7 @@ class Lane:
         # On the long way it goes wrong again, and there the client is told.
         except Exception:
             return False
-        service.metrics.decode_seconds.observe(trace.seconds["decode"])
+        service.metrics.note(service.metrics.decode_seconds.observe, trace.seconds["decode"])
         scope["route"], scope[KEY] = known.route, trace
         trace.images, trace.stage = 1, "queue"
         connection.hold(entry.future)
@@ -152,7 +152,7 @@ class _Ride:
 
     def start(self, deadline: float) -> None:
         """Waits for the rows, the deadline, or the client to leave."""
-        self._service.metrics.inflight.inc()
+        self._service.metrics.note(self._service.metrics.inflight.inc)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
         self._connection.gone.add_done_callback(self._on_gone)
@@ -173,7 +173,7 @@ class _Ride:
     def _on_end(self, future: "asyncio.Future[Rows]") -> None:
         self._timer.cancel()
         self._connection.gone.remove_done_callback(self._on_gone)
-        self._service.metrics.inflight.dec()
+        self._service.metrics.note(self._service.metrics.inflight.dec)
         if future.cancelled():
             self._model.batcher.drop(self._entry)
             # If not by us, then by the web server, which gives up what is left at its end.

@@ -13,6 +13,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from service.ledger import Ledger, Record
+
 Instrument = TypeVar("Instrument", Counter, Gauge, Histogram)
 
 # OpenTelemetry's advice for HTTP, with two finer steps below for a service that answers in milliseconds.
@@ -33,6 +35,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
         self.registry = registry
         self._children: dict[tuple[object, ...], object] = {}
+        self._ledger = Ledger()
+        registry.register(self._ledger)  # before all that it brings up to date
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         self._declare_http()
@@ -46,6 +50,10 @@ class Metrics:
         if found is None:
             found = self._children[key] = instrument.labels(*values)
         return found  # type: ignore[return-value]  # the key has the type of its value in it
+
+    def note(self, record: Record, value: float = 1.0) -> None:
+        """Counts a number when the metrics are read, or with some hundred others: for what every request brings."""
+        self._ledger.note(record, value)
 
     def _declare_http(self) -> None:
         registry = self.registry

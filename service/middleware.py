@@ -77,8 +77,8 @@ def count_request(metrics: Metrics, scope: Scope, trace: Trace, method: str, sta
     route = str(getattr(scope.get("route"), "path", own))
     seconds = time.monotonic() - trace.started
     method = method if method in _METHODS else "_other"
-    metrics.child(metrics.requests, route, method, str(status)).inc()
-    metrics.child(metrics.request_seconds, route).observe(seconds)
+    metrics.note(metrics.child(metrics.requests, route, method, str(status)).inc)
+    metrics.note(metrics.child(metrics.request_seconds, route).observe, seconds)
     if trace.reason is not None:
         metrics.rejected.labels(trace.reason).inc()
     if status == 499:

@@ -144,11 +144,11 @@ class Model:
         batch_images = metrics.batch_images.labels(self.label)
 
         def on_batch(images: int, waits_s: Sequence[float], run_s: float) -> None:
-            batch_images.observe(images)
-            inference_seconds.observe(run_s)
+            metrics.note(batch_images.observe, images)
+            metrics.note(inference_seconds.observe, run_s)
             self.statistics.run(images, run_s)
             for wait_s in waits_s:
-                queue_seconds.observe(wait_s)
+                metrics.note(queue_seconds.observe, wait_s)
 
         return Batcher(
             session.run,

@@ -45,9 +45,10 @@ def decode_plain_png(data: bytes, height: int, width: int, mode: str) -> NDArray
         raw = Image.frombytes(mode, (width, height), stream, "zip", mode).tobytes()
     except (ValueError, OSError):
         return None
-    pixels = np.frombuffer(raw, np.uint8).reshape(height, width, len(mode))
     # Rows that never came are zero, the last one first; a picture may also be black there.
-    return pixels if pixels[-1].any() else None
+    if raw.endswith(bytes(width * len(mode))):
+        return None
+    return np.frombuffer(raw, np.uint8).reshape(height, width, len(mode))
 
 
 def _compressed(data: bytes) -> bytes | None:

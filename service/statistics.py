@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any
 
+from service.ledger import Ledger
 from service.trace import Trace
 
 # Triton's name of each stage of a request.
@@ -15,6 +16,7 @@ class Statistics:
 
     def __init__(self) -> None:
         """Starts at zero."""
+        self._ledger = Ledger()
         self._lock = threading.Lock()
         self._last_ms = 0
         self._images = 0
@@ -23,10 +25,14 @@ class Statistics:
 
     def succeed(self, trace: Trace, images: int) -> None:
         """Counts a request that was answered with rows for this many images."""
+        self._ledger.note(self._succeed, (trace, images, time.time(), time.monotonic()))
+
+    def _succeed(self, answered: tuple[Trace, int, float, float]) -> None:
+        trace, images, now, monotonic = answered
         with self._lock:
-            self._last_ms = int(time.time() * 1000)
+            self._last_ms = int(now * 1000)
             self._images += images
-            self._stages["success"].add(time.monotonic() - trace.started)
+            self._stages["success"].add(monotonic - trace.started)
             for stage, name in _STAGES.items():
                 self._stages[name].add(trace.seconds.get(stage, 0.0))
 
@@ -42,6 +48,7 @@ class Statistics:
 
     def document(self) -> dict[str, Any]:
         """Writes Triton's statistics; of a batch size only what is measured: the runs themselves."""
+        self._ledger.settle()
         with self._lock:
             return {
                 "last_inference": self._last_ms,
