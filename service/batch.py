@@ -5,10 +5,12 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.errors import QueueFull
 
 UInt8Array = NDArray[np.uint8]
 Images = Sequence[UInt8Array] | UInt8Array
@@ -29,15 +31,31 @@ class Rows(NamedTuple):
     infer_s: float
 
 
+class Waiter(Protocol):
+    """Who waits for rows: a future, or what does as much of one as is needed here, in the thread of its loop."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Returns the loop in whose thread the other methods are called."""
+
+    def done(self) -> bool:
+        """Tells whether it waits no more."""
+
+    def set_result(self, result: Rows, /) -> None:
+        """Takes the rows."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Takes what went wrong."""
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One submitted request; guarded by the batcher's lock, except the future, which only its own loop touches.
+    """One submitted request; guarded by the batcher's lock, except the waiter, which only its own loop touches.
 
     Attributes:
         images: uint8 (H, W, C) each, or one uint8 (N, H, W, C).
         wants: Names of the outputs to compute.
         deadline: `time.monotonic()` after which nobody needs them.
-        future: What the owner awaits.
+        waiter: Who is told.
         since: `time.monotonic()` of submission.
         left: Images that are not yet in a run.
         done: Images that have rows.
@@ -48,7 +66,7 @@ class Entry:
     images: Images
     wants: frozenset[str]
     deadline: float
-    future: asyncio.Future[Rows]
+    waiter: Waiter
     count: int = field(init=False)
     left: int = field(init=False)
     done: int = 0
@@ -61,6 +79,17 @@ class Entry:
     def __post_init__(self) -> None:
         """Counts the images, which may be dropped later."""
         self.count = self.left = len(self.images)
+
+
+def full(waiting: int, images: int, limit: int) -> QueueFull:
+    """Says that a queue of so many waiting images has no room for some more."""
+    hint = "" if images <= limit else " It never will: send fewer images at once."
+    return QueueFull(
+        f"The queue holds {waiting} images and has no room for {images} more.{hint}",
+        limit=limit,
+        actual=waiting + images,
+        headers={"Retry-After": "1"},
+    )
 
 
 class Piece(NamedTuple):
@@ -138,21 +167,21 @@ def halves(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def settle(ends: Sequence[tuple[Entry, Rows | Exception]]) -> None:
-    """Ends the futures of entries from another thread, with one wake-up per event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Rows], Rows | Exception]]] = {}
+    """Tells the waiters of entries from another thread, with one wake-up per event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiter, Rows | Exception]]] = {}
     for entry, end in ends:
-        by_loop.setdefault(entry.future.get_loop(), []).append((entry.future, end))
+        by_loop.setdefault(entry.waiter.get_loop(), []).append((entry.waiter, end))
     for loop, pairs in by_loop.items():
         # A loop that is closed has nobody left who waits.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_end, pairs)
 
 
-def _end(pairs: Sequence[tuple[asyncio.Future[Rows], Rows | Exception]]) -> None:
-    for future, end in pairs:
-        if future.done():  # its owner was cancelled
+def _end(pairs: Sequence[tuple[Waiter, Rows | Exception]]) -> None:
+    for waiter, end in pairs:
+        if waiter.done():  # its owner was cancelled
             continue
         if isinstance(end, Exception):
-            future.set_exception(end)
+            waiter.set_exception(end)
         else:
-            future.set_result(end)
+            waiter.set_result(end)

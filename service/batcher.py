@@ -1,11 +1,10 @@
-"""The dynamic micro-batcher: images → rows; it knows arrays, futures and a `run` callable, nothing of ONNX or HTTP.
+"""The dynamic micro-batcher: images → rows; it knows arrays, waiters and a `run` callable, nothing of ONNX or HTTP.
 
 A worker thread takes whatever waits as soon as its last run ends, up to `max_batch` images, so a batch forms while the
 session is busy and nobody waits for a timer. The queue is counted in images, from admission (before decoding) to the
-start of a run. Every future ends exactly once: with rows, with an error, or cancelled by its owner.
+start of a run. Every waiter is told exactly once: rows or an error; or it leaves.
 """
 
-import asyncio
 import logging
 import math
 import threading
@@ -15,8 +14,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from service.batch import Entry, Images, Outputs, Piece, Rows, UInt8Array, assemble, halves, scatter, settle
-from service.errors import DeadlinePassed, Draining, InferenceFailed, Internal, QueueFull
+from service.batch import (
+    Entry,
+    Images,
+    Outputs,
+    Piece,
+    Rows,
+    UInt8Array,
+    Waiter,
+    assemble,
+    full,
+    halves,
+    scatter,
+    settle,
+)
+from service.errors import DeadlinePassed, Draining, InferenceFailed, Internal
 from service.ticket import Ticket
 
 logger = logging.getLogger(__name__)
@@ -92,19 +104,25 @@ class Batcher:
             Draining: The batcher is closed.
         """
         with self._wake:
-            if self._closed:
-                raise Draining("The server is shutting down.")
-            waiting = self.waiting
-            if waiting + images > self._limit:
-                hint = "" if images <= self._limit else " It never will: send fewer images at once."
-                raise QueueFull(
-                    f"The queue holds {waiting} images and has no room for {images} more.{hint}",
-                    limit=self._limit,
-                    actual=waiting + images,
-                    headers={"Retry-After": "1"},
-                )
+            self.check_room(images)
             self._reserved += images
         return Ticket(images, self._release, self._put, self.drop)
+
+    def offer(self, images: Images, wants: frozenset[str], deadline: float, waiter: Waiter) -> Entry:
+        """Admits and queues images that are decoded; see `admit` and `Ticket.put`."""
+        entry = Entry(images, wants, deadline, waiter)
+        with self._wake:
+            self.check_room(entry.count)
+            self._queue(entry)
+        return entry
+
+    def check_room(self, images: int = 1) -> None:
+        """Raises what `admit` would, now."""
+        if self._closed:
+            raise Draining("The server is shutting down.")
+        waiting = self.waiting
+        if waiting + images > self._limit:
+            raise full(waiting, images, self._limit)
 
     async def submit(self, images: Images, wants: frozenset[str], deadline: float = float("inf")) -> Rows:
         """Admits and submits in one go; see `Ticket.submit`."""
@@ -131,17 +149,19 @@ class Batcher:
         with self._wake:
             self._forget(entry)
 
-    def _put(self, images: Images, wants: frozenset[str], deadline: float) -> Entry:
-        entry = Entry(images, wants, deadline, asyncio.get_running_loop().create_future())
+    def _put(self, entry: Entry) -> None:
         with self._wake:
             # The ticket's room becomes the entry's, so `waiting` does not move.
-            self._reserved -= len(images)
+            self._reserved -= entry.count
             if self._closed:
                 raise Draining("The server is shutting down.")
-            self._queued += entry.left
-            self._entries.append(entry)
-            self._wake.notify()
-        return entry
+            self._queue(entry)
+
+    def _queue(self, entry: Entry) -> None:
+        """Appends an entry; needs the lock."""
+        self._queued += entry.left
+        self._entries.append(entry)
+        self._wake.notify()
 
     def _forget(self, entry: Entry) -> None:
         """Ends an entry: no image of it will enter another run; needs the lock."""
@@ -244,7 +264,7 @@ class Batcher:
             entries = [piece.entry for piece in pieces if not piece.entry.ended]
             for entry in entries:
                 self._forget(entry)
-        # One error object a future: a raised exception collects the traceback of whoever awaits it.
+        # One error object a waiter: a raised exception collects the traceback of whoever awaits it.
         settle(
             [(e, InferenceFailed(str(error)) if isinstance(error, InferenceFailed) else Internal()) for e in entries]
         )

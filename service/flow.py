@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.batch import Outputs, UInt8Array
 from service.bundle import Precision
 from service.decoding import decode_all
-from service.errors import ClientGone, ImageFailure, Malformed, QueueFull, ServiceError
+from service.errors import ClientGone, ImageFailure, Malformed, ServiceError
 from service.guards import Guard
 from service.images import ImageRule
 from service.intake import Upload, collect_body
@@ -135,7 +135,7 @@ def finish(service: Service, trace: Trace, answered: Answered, response: Respons
 
 async def _receive(request: Request, service: Service, model: Model, read: Read) -> Order:
     """Reads and parses the body, unless the queue is full anyway; sets the trace's number of images."""
-    check_room(model)
+    model.batcher.check_room()
     body = await collect_body(request.scope, request.receive, service.limits.body_bytes)
     if len(body) <= _INLINE_BYTES:
         order = read(model, body)
@@ -143,22 +143,6 @@ async def _receive(request: Request, service: Service, model: Model, read: Read)
         order = await asyncio.get_running_loop().run_in_executor(service.pool, read, model, body)
     trace_of(request.scope).images = len(order.upload)
     return order
-
-
-def check_room(model: Model) -> None:
-    """Refuses, before anything is done for a request, if not even one image has room in the queue.
-
-    Raises:
-        QueueFull: It has none.
-    """
-    batcher = model.batcher
-    if batcher.waiting >= batcher.limit:
-        raise QueueFull(
-            f"The queue holds {batcher.waiting} images, which is its limit.",
-            limit=batcher.limit,
-            actual=batcher.waiting + 1,
-            headers={"Retry-After": "1"},
-        )
 
 
 async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order: Order) -> Answered:

@@ -1,23 +1,15 @@
 """The server's HTTP/1.1 protocol, hardened: deadlines for headers and readers, a cap on headers, errors as problems."""
 
 import asyncio
-from typing import Any
 
-from starlette.responses import Response
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, Malformed, ServiceError
 from service.guards import GONE
-from service.lane import Lane, scope_of
-from service.middleware import Headers
 from service.problems import problem
-from service.questions import Known
 from service.trace import fresh_trace
 
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
-_JOINED_BYTES = 16 * 1024
-"""Answers up to this size are joined with their head; of larger ones no copy is made."""
 
 
 class HardenedProtocol(HttpToolsProtocol):
@@ -30,11 +22,8 @@ class HardenedProtocol(HttpToolsProtocol):
     header_timeout_s: float = 10.0
     write_timeout_s: float = 30.0
     max_header_bytes: int = 64 * 1024
-    lane: Lane | None = None
 
     gone: asyncio.Future[None]
-    _parsing = False
-    _boarding: tuple[RequestResponseCycle, Known] | None = None
     _header_bytes = 0
     _discarded_bytes = 0
     _header_timer: asyncio.TimerHandle | None = None
@@ -49,7 +38,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops all clocks, and tells the requests that are still being worked on."""
         self.gone.set_result(None)
-        self._header_timer = _stop(self._header_timer)
+        self._stop_header_timer()
         self._write_timer = _stop(self._write_timer)
         super().connection_lost(exc)
 
@@ -60,11 +49,7 @@ class HardenedProtocol(HttpToolsProtocol):
         # In a message the clock is that of a body whose answer is already out; what comes then are no headers.
         if self._header_timer is not None and not self._in_message:
             self._header_bytes += len(data)
-        self._parsing = True
         super().data_received(data)
-        self._parsing = False
-        if self._boarding is not None:  # its body is not here whole
-            self.hand(self._boarding[0])
         if self._header_timer is not None and not self._in_message and self._header_bytes > self.max_header_bytes:
             self._refuse(
                 HeadersTooLarge(f"The headers are over {self.max_header_bytes} bytes.", limit=self.max_header_bytes)
@@ -79,7 +64,7 @@ class HardenedProtocol(HttpToolsProtocol):
             self._refuse_headers()
             # The parser turns this into the error that it reports for a broken request, which ends the connection.
             raise ValueError("headers too large")
-        self._header_timer = _stop(self._header_timer)
+        self._stop_header_timer()
         self._header_bytes = self._discarded_bytes = 0
         self._in_message = True
         self.scope[GONE] = self.gone  # type: ignore[literal-required]  # ASGI lets servers add keys of their own
@@ -100,10 +85,8 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Notes that what comes next are headers again."""
         self._in_message = False
-        self._header_timer = _stop(self._header_timer)
+        self._stop_header_timer()
         super().on_message_complete()
-        if self._boarding is not None:
-            self._board(*self._boarding)
 
     def on_response_complete(self) -> None:
         """Gives a client that was answered early some time to finish its body."""
@@ -111,49 +94,6 @@ class HardenedProtocol(HttpToolsProtocol):
         # With pipelining the newest request may be another one, which is only about to be answered.
         if self._in_message and self.cycle.response_complete and not self.transport.is_closing():
             self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Starts a request on the long way, unless the fast lane may take it once its body is here."""
-        first = self._parsing and cycle is self.cycle and not self.flow.write_paused
-        if self.lane is not None and first and not cycle.waiting_for_100_continue:
-            known = self.lane.knows(scope_of(cycle))
-            if known is not None:
-                self._boarding = cycle, known
-                return
-        super()._start_asgi_task(cycle, app)
-
-    def _board(self, cycle: RequestResponseCycle, known: Known) -> None:
-        """Offers the fast lane a request whose body is here."""
-        assert self.lane is not None
-        self._boarding = None
-        if not self.lane.take(known, cycle, self):
-            self.hand(cycle)
-
-    def hold(self, future: "asyncio.Future[Any]") -> None:
-        """Keeps the server from ending before this future does."""
-        # That is where the web server looks, and of a task it needs no more than of a future.
-        self.tasks.add(future)  # type: ignore[arg-type]
-        future.add_done_callback(self.tasks.discard)
-
-    def hand(self, cycle: RequestResponseCycle) -> None:
-        """Starts a request on the long way."""
-        self._boarding = None
-        super()._start_asgi_task(cycle, self.app)
-
-    def reply(self, cycle: RequestResponseCycle, response: Response, headers: Headers) -> None:
-        """Writes a whole answer in one go, with more headers than its own."""
-        head = [STATUS_LINE[response.status_code]]
-        for name, value in (*self.server_state.default_headers, *response.raw_headers, *headers):
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        if len(response.body) <= _JOINED_BYTES:
-            self.transport.write(b"".join((*head, response.body)))
-        else:
-            self.transport.writelines((b"".join(head), response.body))
-        cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
 
     def pause_writing(self) -> None:
         """Starts the clock for a client that does not read its answer."""
@@ -189,6 +129,9 @@ class HardenedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
 
+    def _stop_header_timer(self) -> None:
+        self._header_timer = _stop(self._header_timer)
+
     def _refuse_headers(self) -> None:
         limit = self.max_header_bytes
         self._refuse(HeadersTooLarge(f"The headers are over {limit} bytes.", limit=limit))
@@ -206,19 +149,6 @@ class HardenedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + bytes(answer.body))
         self.transport.close()
-
-
-def protocol_class(
-    receive_timeout_s: float, write_timeout_s: float, max_header_bytes: int, lane: Lane | None = None
-) -> type[asyncio.Protocol]:
-    """Makes a protocol class with these limits and this fast lane; the server only takes a class."""
-    settings: dict[str, object] = {
-        "header_timeout_s": receive_timeout_s,
-        "write_timeout_s": write_timeout_s,
-        "max_header_bytes": max_header_bytes,
-        "lane": lane,
-    }
-    return type("ConfiguredProtocol", (HardenedProtocol,), settings)
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

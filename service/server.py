@@ -14,8 +14,8 @@ import uvicorn
 
 from service.app import App
 from service.lane import Lane
+from service.lane_protocol import protocol_class
 from service.middleware import Gate
-from service.protocol import protocol_class
 from service.state import Service
 
 logger = logging.getLogger(__name__)

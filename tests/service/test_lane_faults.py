@@ -98,7 +98,7 @@ def test_a_bug_in_writing_is_500(models_dir: Path, monkeypatch: pytest.MonkeyPat
             def fail(*_: object) -> None:
                 raise KeyError("secret cause")
 
-            monkeypatch.setattr("service.lane.write", fail)
+            monkeypatch.setattr("service.ride.write", fail)
             answer = await one.ask("/predict", png())
             assert answer.status == 500 and b"secret" not in answer.body
 

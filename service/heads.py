@@ -1,0 +1,75 @@
+"""The head of a request, as bytes → how the request is answered, if the same bytes came before.
+
+A client that asks again sends the same lines again, but for the body. Parsing them is a large part of what a small
+image costs besides the model; looking them up is not.
+"""
+
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+from service.questions import Known
+
+_END = b"\r\n\r\n"
+_MAX_HEADS = 1024
+_MAX_BYTES = 1024
+_PLAIN = frozenset(
+    (
+        *(b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"content-type"),
+        *(b"content-length", b"authorization", b"x-api-key"),
+    )
+)
+"""Headers that may come again and do not concern the connection: an id of its own would make every head a new one."""
+_OWN = frozenset(("client", "server", "state"))
+"""What the web server puts into a scope that belongs to a connection."""
+
+
+class Head(NamedTuple):
+    """A head that was parsed.
+
+    Attributes:
+        known: How the request is answered.
+        scope: The web server's, but for what belongs to the connection.
+        body_bytes: Bytes that follow it.
+    """
+
+    known: Known
+    scope: Scope
+    body_bytes: int
+
+
+class Heads:
+    """A bounded memory: a new head pushes out the oldest one."""
+
+    def __init__(self) -> None:
+        """Knows nothing yet."""
+        self._heads: dict[bytes, Head] = {}
+
+    def find(self, data: bytes) -> Head | None:
+        """Returns the head of a request, if it came before and `data` is that request, whole and nothing else."""
+        end = data.find(_END, 0, _MAX_BYTES)
+        head = self._heads.get(data[:end]) if end > 0 else None
+        return head if head is not None and len(data) == end + len(_END) + head.body_bytes else None
+
+    def remember(self, data: bytes, scope: Scope, known: Known) -> None:
+        """Keeps the head of a request that was let in, if it is likely to come again.
+
+        Args:
+            data: The request's bytes, from the first one on.
+            scope: What the web server made of its head; what was added to it since has keys with a dot.
+            known: How it is answered.
+        """
+        end = data.find(_END, 0, _MAX_BYTES)
+        names = [name for name, _ in scope["headers"]]
+        if (
+            end < 0
+            or scope["http_version"] != "1.1"
+            or not _PLAIN.issuperset(names)
+            or names.count(b"content-length") != 1
+        ):
+            return
+        body_bytes = int(dict(scope["headers"])[b"content-length"])
+        kept = {key: value for key, value in scope.items() if key not in _OWN and key != "route" and "." not in key}
+        if len(self._heads) >= _MAX_HEADS:
+            del self._heads[next(iter(self._heads))]
+        self._heads[data[:end]] = Head(known, kept, body_bytes)
