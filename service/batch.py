@@ -10,8 +10,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import QueueFull
-
 UInt8Array = NDArray[np.uint8]
 Images = Sequence[UInt8Array] | UInt8Array
 Outputs = dict[str, NDArray[np.float32]]
@@ -79,17 +77,6 @@ class Entry:
     def __post_init__(self) -> None:
         """Counts the images, which may be dropped later."""
         self.count = self.left = len(self.images)
-
-
-def full(waiting: int, images: int, limit: int) -> QueueFull:
-    """Says that a queue of so many waiting images has no room for some more."""
-    hint = "" if images <= limit else " It never will: send fewer images at once."
-    return QueueFull(
-        f"The queue holds {waiting} images and has no room for {images} more.{hint}",
-        limit=limit,
-        actual=waiting + images,
-        headers={"Retry-After": "1"},
-    )
 
 
 class Piece(NamedTuple):

@@ -9,11 +9,11 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from service.backlog import Backlog
 from service.batch import (
     Entry,
     Images,
@@ -23,7 +23,6 @@ from service.batch import (
     UInt8Array,
     Waiter,
     assemble,
-    full,
     halves,
     scatter,
     settle,
@@ -32,6 +31,11 @@ from service.errors import DeadlinePassed, Draining, InferenceFailed, Internal
 from service.ticket import Ticket
 
 logger = logging.getLogger(__name__)
+
+_SHARE = 0.1
+"""Of the last run in what an image takes lately."""
+_DEEP_IMAGES = 4
+"""Waiting for each worker: no longer little."""
 
 Run = Callable[[UInt8Array, frozenset[str]], Outputs]
 """uint8 (N, H, W, C) and the names of the wanted outputs → float32 (N, …) by name."""
@@ -66,13 +70,11 @@ class Batcher:
         """
         self._run, self._shape = run, shape
         self._max_batch, self._max_wait_s = max_batch, max_wait_s
-        self._limit = queue_images
         self._on_batch = on_batch
         self._wake = threading.Condition()
-        self._entries: deque[Entry] = deque()
-        self._queued = 0  # images of entries, not yet in a run
-        self._reserved = 0  # images of tickets, still being decoded
-        self._closed = False
+        self._backlog = Backlog(queue_images)
+        self._image_s = 0.0
+        self._deep = _DEEP_IMAGES * runs
         self._busy_since: dict[int, float] = {}
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), name=f"batcher-{worker}", daemon=True)
@@ -84,12 +86,18 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Images admitted and not yet in a run."""
-        return self._queued + self._reserved
+        return self._backlog.waiting
 
     @property
     def limit(self) -> int:
         """Images that may wait, at most."""
-        return self._limit
+        return self._backlog.limit
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds that what waits will take, by what images took lately; 0 while little waits."""
+        waiting = self._backlog.waiting
+        return waiting * self._image_s / len(self._threads) if waiting >= self._deep else 0.0
 
     def alive(self, longest_run_s: float) -> bool:
         """Tells whether every worker thread lives and none has been in one run for longer than this."""
@@ -104,25 +112,21 @@ class Batcher:
             Draining: The batcher is closed.
         """
         with self._wake:
-            self.check_room(images)
-            self._reserved += images
+            self._backlog.check_room(images)
+            self._backlog.reserved += images
         return Ticket(images, self._release, self._put, self.drop)
 
+    def check_room(self) -> None:
+        """Raises what `admit` would for one image, now."""
+        self._backlog.check_room(1)
+
     def offer(self, images: Images, wants: frozenset[str], deadline: float, waiter: Waiter) -> Entry:
-        """Admits and queues images that are decoded; see `admit` and `Ticket.put`."""
+        """Admits and queues images that are decoded; see `admit` and `Ticket.submit`."""
         entry = Entry(images, wants, deadline, waiter)
         with self._wake:
-            self.check_room(entry.count)
+            self._backlog.check_room(entry.count)
             self._queue(entry)
         return entry
-
-    def check_room(self, images: int = 1) -> None:
-        """Raises what `admit` would, now."""
-        if self._closed:
-            raise Draining("The server is shutting down.")
-        waiting = self.waiting
-        if waiting + images > self._limit:
-            raise full(waiting, images, self._limit)
 
     async def submit(self, images: Images, wants: frozenset[str], deadline: float = float("inf")) -> Rows:
         """Admits and submits in one go; see `Ticket.submit`."""
@@ -132,44 +136,33 @@ class Batcher:
     def close(self, timeout_s: float = 5.0) -> None:
         """Ends what is still queued with `Draining`, lets running batches finish, and stops the threads."""
         with self._wake:
-            self._closed = True
-            entries, self._queued = list(self._entries), 0
-            self._entries.clear()
+            left = self._backlog.close()
             self._wake.notify_all()
-        settle([(entry, Draining("The server is shutting down.")) for entry in entries if not entry.ended])
+        settle([(entry, Draining("The server is shutting down.")) for entry in left])
         for thread in self._threads:
             thread.join(timeout_s)
 
     def _release(self, images: int) -> None:
         with self._wake:
-            self._reserved -= images
+            self._backlog.reserved -= images
 
     def drop(self, entry: Entry) -> None:
         """Ends an entry that nobody waits for any more: its room is free at once, its images are skipped."""
         with self._wake:
-            self._forget(entry)
+            self._backlog.forget(entry)
 
     def _put(self, entry: Entry) -> None:
         with self._wake:
             # The ticket's room becomes the entry's, so `waiting` does not move.
-            self._reserved -= entry.count
-            if self._closed:
+            self._backlog.reserved -= entry.count
+            if self._backlog.closed:
                 raise Draining("The server is shutting down.")
             self._queue(entry)
 
     def _queue(self, entry: Entry) -> None:
         """Appends an entry; needs the lock."""
-        self._queued += entry.left
-        self._entries.append(entry)
+        self._backlog.append(entry)
         self._wake.notify()
-
-    def _forget(self, entry: Entry) -> None:
-        """Ends an entry: no image of it will enter another run; needs the lock."""
-        if not self._closed:
-            self._queued -= entry.left
-        entry.left = 0
-        entry.ended = True
-        entry.images = ()
 
     def _work(self, worker: int) -> None:
         """Runs batches until closed."""
@@ -189,49 +182,28 @@ class Batcher:
 
     def _next_batch(self) -> tuple[list[Piece], list[Entry]]:
         """Waits for images and takes a batch of them; needs the lock. Two empty lists mean closed."""
-        while not self._closed:
-            if not self._queued:
+        while not self._backlog.closed:
+            if not self._backlog.queued:
                 self._wake.wait()
                 continue
-            first = next(entry for entry in self._entries if not entry.ended)
-            patience = first.since + self._max_wait_s - time.monotonic()
-            if self._queued < self._max_batch and patience > 0:
+            patience = self._backlog.first().since + self._max_wait_s - time.monotonic()
+            if self._backlog.queued < self._max_batch and patience > 0:
                 self._wake.wait(patience)
                 continue
             return self._take()
         return [], []
 
     def _take(self) -> tuple[list[Piece], list[Entry]]:
-        """Takes up to `max_batch` images, in turns: what is left of a large entry goes to the back of the queue.
+        """Takes up to `max_batch` images; needs the lock.
 
         With several workers each takes its share of what waits, and not all of it: another will be free before this
         one is, and should not find an empty queue.
         """
-        pieces: list[Piece] = []
-        late: list[Entry] = []
-        share = math.ceil(self._queued / len(self._threads))
-        room, now = min(self._max_batch, share), time.monotonic()
-        while room and self._queued:
-            entry = self._entries.popleft()
-            if entry.ended:
-                continue
-            if entry.deadline <= now:
-                self._forget(entry)
-                late.append(entry)
-                continue
-            start = entry.count - entry.left
-            if start == 0:
-                entry.queue_s = now - entry.since
-            count = min(room, entry.left)
-            pieces.append(Piece(entry, entry.images, start, start + count))
-            entry.left -= count
-            self._queued -= count
-            room -= count
-            if entry.left:
-                self._entries.append(entry)
-        if self._queued:
+        share = math.ceil(self._backlog.queued / len(self._threads))
+        taken = self._backlog.take(min(self._max_batch, share))
+        if self._backlog.queued:
             self._wake.notify()
-        return pieces, late
+        return taken
 
     def _run_pieces(self, pieces: list[Piece], buffer: UInt8Array, may_halve: bool) -> None:
         """Runs one batch and ends the entries it completes; a failed batch is tried once more in two halves."""
@@ -247,6 +219,7 @@ class Batcher:
             waits = [piece.entry.queue_s for piece in pieces if piece.start == 0]
             with self._wake:
                 finished = scatter(pieces, outputs, seconds)
+                self._image_s += _SHARE * (seconds / images - self._image_s)
             settle(finished)
             self._on_batch(images, waits, seconds)
         # Whatever a run may raise must reach its owners and must not end the thread, or all callers would hang.
@@ -263,7 +236,7 @@ class Batcher:
         with self._wake:
             entries = [piece.entry for piece in pieces if not piece.entry.ended]
             for entry in entries:
-                self._forget(entry)
+                self._backlog.forget(entry)
         # One error object a waiter: a raised exception collects the traceback of whoever awaits it.
         settle(
             [(e, InferenceFailed(str(error)) if isinstance(error, InferenceFailed) else Internal()) for e in entries]

@@ -46,7 +46,7 @@ def post(client: TestClient, count: int = 1, path: str = "/features") -> Any:
 
 def queued(client: TestClient) -> float:
     """Counts the images that wait for a run; -1 while some of those admitted are still being decoded."""
-    decoding = service_of(client).registry.get(None).batcher._reserved
+    decoding = service_of(client).registry.get(None).batcher._backlog.reserved
     return -1 if decoding else metric(client, "sca_queue_images", model=MODEL)
 
 

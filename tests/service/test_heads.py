@@ -1,0 +1,143 @@
+"""Heads that came before: found by their bytes, only with their whole body, and only if they are plain."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.flow import Ask
+from service.heads import Head, Heads
+from service.lane_protocol import LaneProtocol
+from service.questions import Known
+from tests.pictures import png
+from tests.service.serving import MODEL, Held, Serving, client, request, run, until
+
+KNOWN = Known(Ask(None, None), None, "route")  # type: ignore[arg-type]  # nobody reads it here
+
+
+def scope(**headers: str) -> dict[str, Any]:
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return {"http_version": "1.1", "headers": pairs, "client": ("a", 1), "route": 1, "sca.gone": 2, "path": "/x"}
+
+
+def remembered(data: bytes, what: dict[str, Any]) -> Heads:
+    heads = Heads()
+    heads.remember(data, what, KNOWN)
+    return heads
+
+
+def test_a_head_is_found_with_its_whole_body_only() -> None:
+    data = b"POST /x HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
+    heads = remembered(data, scope(content_length="3"))
+    head = heads.find(data.replace(b"abc", b"xyz"))
+    assert head is not None and (head.known, head.body_bytes) == (KNOWN, 3)
+    assert head.scope == {"http_version": "1.1", "headers": [(b"content-length", b"3")], "path": "/x"}
+    for other in (data[:-1], data + b"P", data.replace(b"POST", b"post"), data[:20], b"", b"\r\n\r\n"):
+        assert heads.find(other) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content_length": "3", "x_request_id": "me"},
+        {"content_length": "3", "connection": "close"},
+        {"content_length": "3", "transfer_encoding": "chunked"},
+        {"content_length": "3", "expect": "100-continue"},
+    ],
+)
+def test_what_is_not_plain_is_not_kept(headers: dict[str, str]) -> None:
+    data = b"POST /x HTTP/1.1\r\n\r\nabc"
+    assert remembered(data, scope(**headers)).find(data) is None
+    assert remembered(data, scope(content_length="3")).find(data) is not None
+    assert remembered(data, scope(content_length="3") | {"http_version": "1.0"}).find(data) is None
+
+
+def test_memory_is_bounded() -> None:
+    heads = Heads()
+    for number in range(3000):
+        heads.remember(b"POST /%d HTTP/1.1\r\n\r\n" % number, scope(content_length="0"), KNOWN)
+    assert heads.find(b"POST /2999 HTTP/1.1\r\n\r\n") is not None
+    assert heads.find(b"POST /0 HTTP/1.1\r\n\r\n") is None
+
+
+def test_known_heads_go_past_the_parser_and_everything_else_does_not(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated: list[Head] = []
+    repeat = LaneProtocol._repeat
+
+    def spy(self: LaneProtocol, head: Head, data: bytes) -> None:
+        repeated.append(head)
+        repeat(self, head, data)
+
+    monkeypatch.setattr(LaneProtocol, "_repeat", spy)
+
+    async def scenario(running: Serving) -> None:
+        async with client(running) as one, client(running) as other:
+            first = await one.ask("/predict", png())  # the question is new
+            assert (await one.ask("/predict", png())).body == first.body  # the head is
+            assert not repeated
+            for who in (one, other, one):  # on any connection
+                answer = await who.ask("/predict", png())
+                assert (answer.status, answer.body) == (200, first.body)
+                assert set(answer.headers) == set(first.headers)
+            assert len(repeated) == 3
+            # In two pieces, with an id of its own, or behind another request it is parsed, and answered the same.
+            whole = request("/predict", png())
+            one.writer.write(whole[:30])
+            await asyncio.sleep(0.05)
+            one.writer.write(whole[30:])
+            assert (await one.answer()).body == first.body
+            assert (await one.ask("/predict", png(), X_Request_Id="me")).headers["x-request-id"] == "me"
+            other.writer.write(whole + whole)
+            assert [(await other.answer()).body for _ in range(2)] == [first.body] * 2
+            assert len(repeated) == 3
+            # Both ways may take turns on a connection, and what goes wrong is told on either.
+            assert (await one.ask("/predict", png()[:-9])).status == 422
+            assert (await one.ask("/predict", png())).body == first.body
+            assert len(repeated) == 4
+            running.service.drain()
+            assert (await one.ask("/predict", png())).status == 503
+            assert len(repeated) == 4
+
+    run(models_dir, scenario)
+
+
+def test_a_broken_image_behind_a_known_head_is_refused(models_dir: Path) -> None:
+    broken = bytearray(png())
+    broken[-20] ^= 1
+
+    async def scenario(running: Serving) -> None:
+        async with client(running) as one:
+            for _ in range(3):
+                assert (await one.ask("/predict", png())).status == 200
+            answer = await one.ask("/predict", bytes(broken))
+            assert answer.status == 422 and b'"index":0' in answer.body
+            assert (await one.ask("/predict", png())).status == 200
+        assert running.taken[-2:] == [False, True]
+
+    run(models_dir, scenario)
+
+
+def test_requests_gather_while_much_waits_and_only_then(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def scenario(running: Serving) -> None:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(client(running)) for _ in range(24)]
+            for _ in range(4):
+                await clients[0].ask("/predict", png())
+            assert not pauses
+            held = Held(running)
+            for one in clients:
+                one.post("/predict", png())
+            await until(lambda: running.sample("sca_queue_images", model=MODEL) >= 20)
+            held.open.set()
+            assert {(await one.answer()).status for one in clients} == {200}
+            assert pauses and all(0 < seconds <= 0.01 for seconds in pauses)
+
+    monkeypatch.setattr("service.lane.time.sleep", pauses.append)
+    run(models_dir, scenario)
