@@ -30,12 +30,18 @@ class Head(NamedTuple):
     Attributes:
         known: How the request is answered.
         scope: The web server's, but for what belongs to the connection.
-        body_bytes: Bytes that follow it.
+        head_bytes: Bytes of it, with the empty line that ends it.
+        body_bytes: Bytes that follow.
     """
 
     known: Known
     scope: Scope
+    head_bytes: int
     body_bytes: int
+
+    def missing(self, data: bytes) -> int:
+        """Returns how many bytes of the request are still to come; what goes beyond it counts below zero."""
+        return self.head_bytes + self.body_bytes - len(data)
 
 
 class Heads:
@@ -46,10 +52,9 @@ class Heads:
         self._heads: dict[bytes, Head] = {}
 
     def find(self, data: bytes) -> Head | None:
-        """Returns the head of a request, if it came before and `data` is that request, whole and nothing else."""
+        """Returns the head that `data` begins with, if it came before."""
         end = data.find(_END, 0, _MAX_BYTES)
-        head = self._heads.get(data[:end]) if end > 0 else None
-        return head if head is not None and len(data) == end + len(_END) + head.body_bytes else None
+        return self._heads.get(data[:end]) if end > 0 else None
 
     def remember(self, data: bytes, scope: Scope, known: Known) -> None:
         """Keeps the head of a request that was let in, if it is likely to come again.
@@ -72,4 +77,4 @@ class Heads:
         kept = {key: value for key, value in scope.items() if key not in _OWN and key != "route" and "." not in key}
         if len(self._heads) >= _MAX_HEADS:
             del self._heads[next(iter(self._heads))]
-        self._heads[data[:end]] = Head(known, kept, body_bytes)
+        self._heads[data[:end]] = Head(known, kept, end + len(_END), body_bytes)

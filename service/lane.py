@@ -45,11 +45,11 @@ class Lane:
         self._pausing = False
 
     def recall(self, data: bytes) -> Head | None:
-        """Returns what the head of a whole request says, if it came before, was let in and would be now."""
+        """Returns the head that `data` begins with, if it came before, was let in and would be now."""
         return None if self._service.draining else self._heads.find(data)
 
     def remember(self, data: bytes, known: Known, cycle: RequestResponseCycle) -> None:
-        """Keeps the head of a request that was taken; `data` are its bytes, from the first one on."""
+        """Keeps the head of a request that was let in; `data` are its bytes, from the first one on."""
         self._heads.remember(data, scope_of(cycle), known)
 
     def knows(self, scope: Scope) -> Known | None:

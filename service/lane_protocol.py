@@ -15,6 +15,9 @@ from service.protocol import HardenedProtocol
 from service.questions import Known
 from service.ride import Ride, scope_of
 
+_MOST_HELD_BYTES = 16 * 1024
+"""Of a body that is waited for; a larger image takes the long way anyway."""
+_HELD_S = 0.1
 _JOINED_BYTES = 16 * 1024
 """Answers up to this size are joined with their head; of larger ones no copy is made."""
 
@@ -27,20 +30,57 @@ class LaneProtocol(HardenedProtocol):
     _parsing = False
     _begun = False
     _opening: bytes | None = None
+    _held = b""
+    _held_timer: asyncio.TimerHandle | None = None
     _riding: Ride | None = None
     _boarding: tuple[RequestResponseCycle, Known] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tells the request that is on the lane."""
+        """Tells the request that is on the lane, or whose body will never come."""
+        self._parse_held()
         super().connection_lost(exc)
         if self._riding is not None:
             self._riding.leave()
 
     def data_received(self, data: bytes) -> None:
-        """Starts a request at once if its head came before; all else is parsed."""
+        """Starts a request whose head came before, once its body is here, which many send apart; parses all else."""
+        held = self._let_go()
+        data = held + data
         if self.lane is not None and self._is_idle() and (head := self.lane.recall(data)):
-            self._repeat(head, data)
-            return
+            missing = head.missing(data)
+            if missing == 0:
+                self._repeat(head, data)
+                return
+            if missing > 0 and not held and head.body_bytes <= _MOST_HELD_BYTES:
+                self._hold_back(data)
+                return
+        self._parse(data)
+
+    def _hold_back(self, data: bytes) -> None:
+        """Keeps the first part of a request, once; who sends more parts than two is the long way's to watch."""
+        self._unset_keepalive_if_required()
+        self._held = data
+        self._held_timer = self.loop.call_later(_HELD_S, self._parse_held)
+
+    def _let_go(self) -> bytes:
+        """Returns what was held back."""
+        held, self._held = self._held, b""
+        if self._held_timer is not None:
+            self._held_timer.cancel()
+            self._held_timer = None
+        return held
+
+    def _parse_held(self) -> None:
+        """Gives up waiting."""
+        if held := self._let_go():
+            self._parse(held)
+
+    def shutdown(self) -> None:
+        """Lets no request wait for its body out of the server's sight when that ends."""
+        self._parse_held()
+        super().shutdown()
+
+    def _parse(self, data: bytes) -> None:
         self._parsing, self._opening = True, None if self._begun else data
         super().data_received(data)
         self._parsing, self._opening = False, None
@@ -71,7 +111,7 @@ class LaneProtocol(HardenedProtocol):
             keep_alive=True,
             on_response=self.on_response_complete,
         )
-        self.cycle.body += data[len(data) - head.body_bytes :]
+        self.cycle.body += data[head.head_bytes :]
         self.cycle.more_body = False
         self.cycle.message_event.set()
         if not self.lane.take(head.known, self.cycle, self):
@@ -95,6 +135,8 @@ class LaneProtocol(HardenedProtocol):
         if self.lane is not None and first and not cycle.waiting_for_100_continue:
             known = self.lane.knows(scope_of(cycle))
             if known is not None:
+                if self._opening is not None:
+                    self.lane.remember(self._opening, known, cycle)
                 self._boarding = cycle, known
                 return
         super()._start_asgi_task(cycle, app)
@@ -105,8 +147,6 @@ class LaneProtocol(HardenedProtocol):
         self._boarding = None
         if not self.lane.take(known, cycle, self):
             self.hand(cycle)
-        elif self._opening is not None:
-            self.lane.remember(self._opening, known, cycle)
 
     def hold(self, ride: Ride) -> None:
         """Keeps the server from ending before `release`; tells the ride if the client leaves."""
