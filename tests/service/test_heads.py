@@ -12,7 +12,7 @@ from service.heads import Head, Heads
 from service.lane_protocol import LaneProtocol
 from service.questions import Known
 from tests.pictures import png
-from tests.service.serving import MODEL, Held, Serving, client, request, run, until
+from tests.service.serving import Held, Serving, client, request, run, until
 
 KNOWN = Known(Ask(None, None), None, "route")  # type: ignore[arg-type]  # nobody reads it here
 
