@@ -1,7 +1,6 @@
 """Functions in, their times out: taken in turns in one run, so that a noisy machine is noisy for all of them."""
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from training.reporting import processor
 
 
 def alternate(functions: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
@@ -33,12 +34,7 @@ def synchronise() -> None:
 
 def machine() -> str:
     """What the numbers were measured on."""
-    name = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            name = line.split(":", 1)[1].strip()
-            break
-    return f"{torch.get_num_threads()} threads of {name}, torch {torch.__version__}"
+    return f"{torch.get_num_threads()} threads of {processor()}, torch {torch.__version__}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
