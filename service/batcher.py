@@ -95,9 +95,12 @@ class Batcher:
 
     @property
     def backlog_s(self) -> float:
-        """Seconds that what waits will take, by what images took lately; 0 while little waits."""
+        """Seconds that what waits will take, by what images took lately.
+
+        0 while little waits, and when the queue is half full: whoever is to be refused soon should hear of it at once.
+        """
         waiting = self._backlog.waiting
-        return waiting * self._image_s / len(self._threads) if waiting >= self._deep else 0.0
+        return waiting * self._image_s / len(self._threads) if self._deep <= waiting <= self.limit // 2 else 0.0
 
     def alive(self, longest_run_s: float) -> bool:
         """Tells whether every worker thread lives and none has been in one run for longer than this."""
