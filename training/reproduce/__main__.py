@@ -38,7 +38,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--choices", action="store_true", help="what the paper leaves open")
     parser.add_argument("--all", action="store_true", help="everything")
     parser.add_argument("--rows", metavar="GLOB", action="append", default=[], help="only rows with such a name")
-    parser.add_argument("--list", action="store_true", help="name the rows, what is done and what it takes; do nothing")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="name the rows, what is done, here and in the report, and what it takes",
+    )
     parser.add_argument("--report-only", action="store_true", help="write the report of what has a number")
     parser.add_argument("--seeds", type=int, help="seeds a row (default: 3; 1 for long rows and choices)")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="official files, kept here (%(default)s)")
@@ -78,8 +82,9 @@ def selected(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
     return [row for row in rows if row.name in names]
 
 
-def state(runner: Runner, tasks: Sequence[Task]) -> str:
-    """A line a row: its name, how many seeds have a number, and what is left to do."""
+def state(runner: Runner, tasks: Sequence[Task], report: Report) -> str:
+    """A line a row: its name, how many seeds have a number here and in the report, and what is left to do here."""
+    numbers = report.numbers()
     lines = []
     total = 0.0
     for name, group in itertools.groupby(tasks, key=lambda task: task.row.name):
@@ -87,8 +92,9 @@ def state(runner: Runner, tasks: Sequence[Task]) -> str:
         left = [runner.expected(task) for task in mine if not runner.is_done(task)]
         total += sum(left)
         time = f"about {spoken(sum(left))}" if left else "done"
-        lines.append(f"{name:{NAME}} {len(mine) - len(left)}/{len(mine)} seeds  {time}")
-    return "\n".join([*lines, f"{'left to do':{NAME}}            about {spoken(total)}"])
+        told = f"{len(numbers[name].values)} in the report"
+        lines.append(f"{name:{NAME}} {len(mine) - len(left)}/{len(mine)} seeds here, {told}  {time}")
+    return "\n".join([*lines, f"{'left to do here':{NAME}}                                 about {spoken(total)}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)
     tasks = runner.tasks(selected(ROWS, options), options.seeds)
     if options.list:
-        print(state(runner, tasks))
+        print(state(runner, tasks, report))
         return 0
     try:
         failed = 0 if options.report_only else runner.run(tasks)

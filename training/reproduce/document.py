@@ -37,15 +37,22 @@ class Report:
     store: Store
     docs_dir: Path
 
+    @property
+    def path(self) -> Path:
+        """The numbers as JSON."""
+        return self.docs_dir / "paper.json"
+
+    def numbers(self, pictures: Mapping[str, str] | None = None) -> dict[str, Numbers]:
+        """What is known of each row: on this machine, and in an earlier report; with paths of new pictures, by row."""
+        before: list[Json] = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else []
+        return collect(self.rows, self.store, {row["row"]: row for row in before}, pictures or {})
+
     def write(self) -> None:
         """Bring the report up to date; numbers that an earlier one has, and this machine has not, stay in it."""
-        path = self.docs_dir / "paper.json"
-        before: list[Json] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        earlier = {row["row"]: row for row in before}
         self.docs_dir.mkdir(parents=True, exist_ok=True)
-        numbers = collect(self.rows, self.store, earlier, self._pictures())
+        numbers = self.numbers(self._pictures())
         figure1c.draw(self.docs_dir / FIGURE_1C, numbers)
-        checkpoints.write_json(path, [to_json(row, numbers[row.name]) for row in self.rows])
+        checkpoints.write_json(self.path, [to_json(row, numbers[row.name]) for row in self.rows])
         text = self.text(numbers)
         checkpoints.write_bytes(self.docs_dir / "paper.md", text.encode())
 
