@@ -32,11 +32,6 @@ from service.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
-_SHARE = 0.1
-"""Of the last run in what an image takes lately."""
-_DEEP_IMAGES = 4
-"""Waiting for each worker: no longer little."""
-
 Run = Callable[[UInt8Array, frozenset[str]], Outputs]
 """uint8 (N, H, W, C) and the names of the wanted outputs → float32 (N, …) by name."""
 OnBatch = Callable[[int, Sequence[float], float], None]
@@ -73,8 +68,6 @@ class Batcher:
         self._on_batch = on_batch
         self._wake = threading.Condition()
         self._backlog = Backlog(queue_images)
-        self._image_s = 0.0
-        self._deep = _DEEP_IMAGES * runs
         self._busy_since: dict[int, float] = {}
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), name=f"batcher-{worker}", daemon=True)
@@ -92,15 +85,6 @@ class Batcher:
     def limit(self) -> int:
         """Images that may wait, at most."""
         return self._backlog.limit
-
-    @property
-    def backlog_s(self) -> float:
-        """Seconds that what waits will take, by what images took lately.
-
-        0 while little waits, and when the queue is half full: whoever is to be refused soon should hear of it at once.
-        """
-        waiting = self._backlog.waiting
-        return waiting * self._image_s / len(self._threads) if self._deep <= waiting <= self.limit // 2 else 0.0
 
     def alive(self, longest_run_s: float) -> bool:
         """Tells whether every worker thread lives and none has been in one run for longer than this."""
@@ -222,7 +206,6 @@ class Batcher:
             waits = [piece.entry.queue_s for piece in pieces if piece.start == 0]
             with self._wake:
                 finished = scatter(pieces, outputs, seconds)
-                self._image_s += _SHARE * (seconds / images - self._image_s)
             settle(finished)
             self._on_batch(images, waits, seconds)
         # Whatever a run may raise must reach its owners and must not end the thread, or all callers would hang.

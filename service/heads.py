@@ -20,6 +20,7 @@ _PLAIN = frozenset(
     )
 )
 """Headers that may come again and do not concern the connection: an id of its own would make every head a new one."""
+_KEEP_ALIVE = (b"connection", b"keep-alive")
 _OWN = frozenset(("client", "server", "state"))
 """What the web server puts into a scope that belongs to a connection."""
 
@@ -65,15 +66,13 @@ class Heads:
             known: How it is answered.
         """
         end = data.find(_END, 0, _MAX_BYTES)
-        names = [name for name, _ in scope["headers"]]
-        if (
-            end < 0
-            or scope["http_version"] != "1.1"
-            or not _PLAIN.issuperset(names)
-            or names.count(b"content-length") != 1
-        ):
+        # Most clients say what goes without saying.
+        headers = [header for header in scope["headers"] if header != _KEEP_ALIVE]
+        names = [name for name, _ in headers]
+        plain = _PLAIN.issuperset(names) and names.count(b"content-length") == 1
+        if end < 0 or scope["http_version"] != "1.1" or not plain:
             return
-        body_bytes = int(dict(scope["headers"])[b"content-length"])
+        body_bytes = int(dict(headers)[b"content-length"])
         kept = {key: value for key, value in scope.items() if key not in _OWN and key != "route" and "." not in key}
         if len(self._heads) >= _MAX_HEADS:
             del self._heads[next(iter(self._heads))]

@@ -6,7 +6,6 @@ unusual before the image is queued takes the long way from its beginning, and wh
 its end, so that errors are made in one place.
 """
 
-import asyncio
 import math
 import time
 from typing import Any
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.batcher import Batcher
 from service.errors import QueueFull, ServiceError
 from service.flow import INLINE_VALUES, Order
 from service.heads import Head, Heads
@@ -28,10 +26,6 @@ from service.ride import Connection, Ride, scope_of
 from service.state import Service
 from service.trace import KEY, Trace, start_trace, trace_of
 
-_PAUSE_SHARE = 0.2
-"""Of the time until the queue would be empty."""
-_LONGEST_PAUSE_S = 0.01
-
 
 class Lane:
     """Takes the requests that it can answer."""
@@ -42,7 +36,6 @@ class Lane:
         self._questions = questions
         self._gate = gate
         self._heads = Heads()
-        self._pausing = False
 
     def recall(self, data: bytes) -> Head | None:
         """Returns the head that `data` begins with, if it came before, was let in and would be now."""
@@ -97,19 +90,7 @@ class Lane:
         scope["route"], scope[KEY] = known.route, trace
         trace.images, trace.stage = 1, "queue"
         ride.start(deadline)
-        if not self._pausing and model.batcher.backlog_s:
-            self._pausing = True
-            asyncio.get_running_loop().call_soon(self._pause, model.batcher)
         return True
-
-    def _pause(self, batcher: Batcher) -> None:
-        """Lets requests and answers gather while the model has work for long enough, and the threads have the cores.
-
-        As network cards do under load. Each request by itself finds the processor's caches emptied by the model, and
-        takes half as long again; whoever asks then waits in the queue for several times as long as this.
-        """
-        self._pausing = False
-        time.sleep(min(_LONGEST_PAUSE_S, batcher.backlog_s * _PAUSE_SHARE))
 
     def _refuse(self, error: ServiceError, cycle: RequestResponseCycle, connection: Connection) -> None:
         """Says at once that there is no room; under overload this is what most requests come to."""
