@@ -42,7 +42,7 @@ class Ride:
     """One queued request; the `Waiter` of its entry. It ends once: with rows, or with an error on the long way.
 
     Attributes:
-        entry: Its place in the queue; set before anything else happens.
+        entry: Its place in the queue, until it ends; set before anything else happens.
     """
 
     __slots__ = ("_connection", "_cycle", "_done", "_loop", "_model", "_order", "_service", "_timer", "entry")
@@ -104,6 +104,8 @@ class Ride:
 
     def _end(self) -> None:
         self._done = True
+        # The two know each other, and a cycle would keep the rows until the collector comes by.
+        del self.entry
         self._timer.cancel()
         self._connection.release(self)
         self._service.metrics.note(self._service.metrics.inflight.dec)

@@ -1,10 +1,13 @@
 """The fast lane answers as the long way does, and leaves to it what it should."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
 
+from service.batch import Entry
+from service.ride import Ride
 from tests.bundles import smooth_images, write_bundle
 from tests.pictures import encode, png
 from tests.service.serving import MODEL, Serving, client, request, run, until
@@ -162,3 +165,19 @@ def test_a_connection_ends_when_the_client_asks_for_it(models_dir: Path) -> None
         assert running.taken == [True]
 
     run(models_dir, scenario)
+
+
+def test_rows_are_let_go_with_their_answer(models_dir: Path) -> None:
+    async def scenario(running: Serving) -> None:
+        async with client(running) as one:
+            for _ in range(3):
+                await one.ask("/features?format=npy", png())
+        assert running.taken == [True] * 2
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Entry | Ride)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(models_dir, scenario)
+    finally:
+        gc.enable()
