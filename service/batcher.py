@@ -104,7 +104,7 @@ class Batcher:
         return Ticket(images, self._release, self._put, self.drop)
 
     def check_room(self) -> None:
-        """Raises what `admit` would for one image, now."""
+        """Raises what `admit` would for one image, now; without the lock, since `offer` and `admit` ask again."""
         self._backlog.check_room(1)
 
     def offer(self, images: Images, wants: frozenset[str], deadline: float, waiter: Waiter) -> Entry:

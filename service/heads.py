@@ -1,7 +1,8 @@
 """The head of a request, as bytes → how the request is answered, if the same bytes came before.
 
 A client that asks again sends the same lines again, but for the body. Parsing them is a large part of what a small
-image costs besides the model; looking them up is not.
+image costs besides the model; looking them up is not. An API key in a head that was let in was right, and keys do not
+change while the server runs.
 """
 
 from typing import NamedTuple

@@ -18,6 +18,7 @@ from service.ride import Ride, scope_of
 _MOST_HELD_BYTES = 16 * 1024
 """Of a body that is waited for; a larger image takes the long way anyway."""
 _HELD_S = 0.1
+"""Seconds that the second part of a request is waited for before the parser and its clocks take over."""
 _JOINED_BYTES = 16 * 1024
 """Answers up to this size are joined with their head; of larger ones no copy is made."""
 

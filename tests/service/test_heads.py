@@ -149,6 +149,22 @@ def test_a_body_that_comes_apart_from_its_head_is_waited_for(models_dir: Path) -
     run(models_dir, scenario)
 
 
+def test_a_body_that_comes_after_the_end_began_is_answered(models_dir: Path) -> None:
+    async def scenario(running: Serving) -> None:
+        async with client(running) as one:
+            first = await one.ask("/predict", png())
+            await one.ask("/predict", png())
+            one.writer.write(request("/predict", png())[:-5])
+            await asyncio.sleep(0.02)
+            for connection in list(running.server.server_state.connections):
+                connection.shutdown()  # as the web server does at its end
+            one.writer.write(png()[-5:])
+            answer = await one.answer()
+            assert answer.body == first.body and answer.headers["connection"] == "close"
+
+    run(models_dir, scenario)
+
+
 def test_who_leaves_before_the_body_is_counted(models_dir: Path) -> None:
     async def scenario(running: Serving) -> None:
         async with client(running) as one:
