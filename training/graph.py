@@ -13,8 +13,9 @@ import onnx
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from training.config import LayerConfig
+from training import graph_winograd
 from training.graph_input import write_framing, write_preprocessing
+from training.graph_layer import layer_of, write_plain
 from training.graph_mirror import write_mean
 from training.graph_writer import GraphWriter
 from training.probe import Probe
@@ -96,39 +97,20 @@ def _flatten(writer: GraphWriter, maps: str, views: int, size: int, name: str) -
 def _layer(
     writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, index: int, x: str, size: tuple[int, int]
 ) -> str:
-    """Convolution, rectifier, pooling of an input of H x W positions; runtimes fuse the first two.
+    """Convolution, rectifier, pooling of an input of H x W positions, in the form that takes least time.
 
-    Some maps at a time, so that pooling finds them in cache and a batch's maps are never all in memory.
+    Written plainly, it is some maps at a time, so that pooling finds them in cache and memory never holds all of them.
     """
     name, config = f"layer{index}", layer.config
-    begin, pool_begin = [config.kernel // 2] * 2, [config.pool_width // 2] * 2
-    end, pool_end = ([ends[i] for ends in (_ends(side, config) for side in size)] for i in (0, 1))
-    window = {"kernel_shape": [config.pool_width] * 2, "strides": [config.pool_stride] * 2}
+    whole = layer_of(config, filters, layer.encoder_bias, size)
+    if graph_winograd.pays(whole, size):
+        return graph_winograd.write_layer(writer, whole, name, x, size)
     step = max(MAPS_STEP, MAPS_BYTES // (4 * size[0] * size[1]) // MAPS_STEP * MAPS_STEP)
     pooled = []
     for number, start in enumerate(range(0, config.maps, step)):
         suffix = "" if step >= config.maps else f".{number}"
-        weights = [
-            writer.constant(f"{name}.encoder{suffix}", filters[start : start + step]),
-            writer.constant(f"{name}.encoder_bias{suffix}", layer.encoder_bias[start : start + step]),
-        ]
-        shape = {"kernel_shape": [config.kernel] * 2, "pads": begin + end}
-        maps = writer.add("Conv", [x, *weights], f"{name}.maps{suffix}", **shape)
-        active = writer.add("Relu", [maps], f"{name}.active{suffix}")
-        pooled.append(writer.add("MaxPool", [active], f"{name}.pooled{suffix}", **window, pads=pool_begin + pool_end))
+        pooled.append(write_plain(writer, whole.part(start, step), name, x, suffix))
     return pooled[0] if len(pooled) == 1 else writer.add("Concat", pooled, f"{name}.pooled", axis=1)
-
-
-def _ends(side: int, config: LayerConfig) -> tuple[int, int]:
-    """Padding after the last position of a side, for convolution and pooling: none for what no window reaches.
-
-    Of the paper's 32 positions, windows of 5 at every fourth reach 31: a sixteenth of the maps is not computed at all.
-    """
-    pad, pool_pad = config.kernel // 2, config.pool_width // 2
-    windows = (side + 2 * pool_pad - config.pool_width) // config.pool_stride + 1
-    reached = (windows - 1) * config.pool_stride + config.pool_width - pool_pad
-    kept = max(min(side, reached), side - pad)
-    return pad - (side - kept), max(0, reached - kept)
 
 
 def _embedding(writer: GraphWriter, pooled: str, views: int, maps: int, height: int, width: int) -> int:

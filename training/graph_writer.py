@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class GraphWriter:
-    """Collects nodes and constants; each node's one output is named after what it holds."""
+    """Collects nodes and constants; an output is named after what it holds, a node after its output."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -20,6 +20,12 @@ class GraphWriter:
         """Append a node; returns the name of its output."""
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
+
+    def split(self, x: str, outputs: list[str], axis: int) -> list[str]:
+        """Append a node that cuts a tensor into equal parts; returns their names."""
+        node = helper.make_node("Split", [x], outputs, name=f"{x}.split", axis=axis, num_outputs=len(outputs))
+        self.nodes.append(node)
+        return outputs
 
     def constant(self, name: str, value: Tensor | npt.NDArray[Any]) -> str:
         """Add an initializer; returns its name."""

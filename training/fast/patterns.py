@@ -8,6 +8,8 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+from training.graph_restored import restored
+
 Array = npt.NDArray[Any]
 
 
@@ -42,7 +44,7 @@ class Graph:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model = merged(model)
+        self.model = model = merged(restored(model))
         self.constants: Mapping[str, Array] = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         self.producers = {node.output[0]: node for node in model.graph.node}
         self.consumers: dict[str, list[NodeProto]] = {}
