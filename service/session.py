@@ -12,7 +12,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError, Precision
-from service.devices import CPU, CUDA, Device, DeviceError, providers, report_fallback, session_options
+from service.devices import CPU, CUDA, Device, DeviceError, providers, report_fallback, session_options, share_memory
 from service.errors import InferenceFailed
 from service.golden import Golden, GoldenImages
 from service.runner import CpuRunner, CudaRunner, Runner
@@ -141,8 +141,7 @@ class Session:
         runner = CpuRunner(self._session, self.outputs)
         if threads == 1 or self.runs == 1:
             return runner, runner
-        wide = ort.InferenceSession(graph, session_options(threads), providers=[CPU])
-        return runner, CpuRunner(wide, self.outputs)
+        return runner, CpuRunner(_session(graph, "cpu", threads), self.outputs)
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
@@ -194,12 +193,20 @@ def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.Infere
         graph = file.read_bytes()
         if _EXTERNAL_DATA in graph:
             raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
-        return graph, ort.InferenceSession(graph, session_options(threads), providers=providers(device))
+        return graph, _session(graph, device, threads)
     except (DeviceError, BundleError):
         raise
     # onnxruntime's exceptions share no base class of their own.
     except Exception as error:
         raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
+
+
+def _session(graph: bytes, device: Device, threads: int) -> ort.InferenceSession:
+    """Makes a session of a graph."""
+    options, found = session_options(threads), providers(device)
+    if found == [CPU]:
+        share_memory(options)
+    return ort.InferenceSession(graph, options, providers=found)
 
 
 def _expected_metadata(document: dict[str, Any]) -> dict[str, Any]:
