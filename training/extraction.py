@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training import features, parallel
+from training import features, parallel, winograd
 from training.features import CPU, Features
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, prefetch
@@ -20,14 +20,18 @@ BLOCK_IMAGES = 512
 """Images asked of a source at a time: it may have to decode them."""
 
 
-def chunk_images(layer: SparseConvAutoencoder, places: int, device: torch.device = CPU) -> int:
-    """Samples, each with `places` positions a map in all its views, that a thread takes through a layer at a time.
+def chunk_images(
+    layer: SparseConvAutoencoder, size: tuple[int, int], views: int = 1, device: torch.device = CPU
+) -> int:
+    """Samples, each with H x W positions a map in all its views, that a thread takes through a layer at a time.
 
     Few enough that pooling finds the maps in cache, enough that large filters are seldom read: a convolution with
-    4096 filters of 5x5x512 takes four times as long for each of two images as for each of sixteen.
+    4096 filters of 5x5x512 takes four times as long for each of two images as for each of sixteen. Minimal filtering,
+    whose filters are larger still, takes more.
     """
-    limit = GPU_CHUNK_BYTES if device.type == "cuda" else max(CHUNK_BYTES, layer.encoder.nbytes // 4)
-    return max(1, limit // (4 * layer.config.maps * places))
+    seldom = layer.encoder.nbytes // (1 if winograd.pays(layer.encoder, *size) else 4)
+    limit = GPU_CHUNK_BYTES if device.type == "cuda" else max(CHUNK_BYTES, seldom)
+    return max(1, limit // (4 * layer.config.maps * size[0] * size[1] * views))
 
 
 class BatchExtractor:
@@ -45,8 +49,8 @@ class BatchExtractor:
         shapes = extractor.shapes(height, width)
         inputs = [extractor.framing.size(height, width), *((rows, columns) for _, rows, columns in shapes)]
         self.stages = [
-            (layer, chunk_images(layer, rows * columns * extractor.framing.views, device))
-            for layer, (rows, columns) in zip(extractor.stack(), inputs, strict=False)
+            (layer.frozen(*size), chunk_images(layer, size, extractor.framing.views, device))
+            for layer, size in zip(extractor.stack(), inputs, strict=False)
         ]
         self.shape = extractor.output_shape(height, width) if shapes else None
 

@@ -8,8 +8,8 @@ import onnx
 from onnx import numpy_helper
 
 from training.graph_layer import Layer, write_plain
-from training.graph_winograd import FILTER_TO_POINTS, POINTS, TILE
 from training.graph_writer import GraphWriter
+from training.winograd import FILTER_TO_POINTS, POINTS, TILE
 
 
 def restored(model: onnx.ModelProto) -> onnx.ModelProto:

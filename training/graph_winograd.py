@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from training.graph_layer import Layer
 from training.graph_writer import GraphWriter
+from training.winograd import FILTER_TO_POINTS, FROM_POINTS, POINTS, TAPS, TILE, TO_POINTS
 
-TILE = 4
-"""Neighbouring positions that are computed together; also the pooling stride, so that windows begin alike in each."""
-PART = 3
+PART = TAPS
 """Columns of a filter's part."""
 MAPS_AT_ONCE = 512
 """Maps whose products are in memory together, 3 MB for an image of 32 x 32; fewer at a time take longer."""
@@ -29,26 +28,6 @@ LEAST_SAVED = 100
 """Multiplications a position from which the way there and back pays: it takes as long as 40 to 80."""
 
 Floats = npt.NDArray[np.float64]
-
-# points 0, 1, -1, 2, -2 and infinity
-TO_POINTS: Floats = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    np.float64,
-)
-FILTER_TO_POINTS: Floats = (
-    np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24
-)
-FROM_POINTS: Floats = np.array(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float64
-)
-POINTS = len(TO_POINTS)
 
 
 def pays(layer: Layer, size: tuple[int, int]) -> bool:

@@ -1,10 +1,12 @@
 """One layer of a sparse convolutional autoencoder: its parameters, its training step, its features."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training import winners
+from training import winners, winograd
 from training.config import LayerConfig
 from training.winners import channels_last
 
@@ -67,10 +69,19 @@ class SparseConvAutoencoder(nn.Module):
         return self.config.maps, sizes[0], sizes[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features with the sparsity off: (N, C, H, W) float32 to (N, M, H', W') float32, none negative.
+        """Features with the sparsity off: (N, C, H, W) float32 to (N, M, H', W') float32, none negative."""
+        return self._pooled(
+            functional.conv2d(channels_last(x), self.encoder, self.encoder_bias, padding=self.config.kernel // 2)
+        )
 
-        Pooling goes before the rectifier: both are monotone, so the result is the same, from fewer numbers.
-        """
-        maps = functional.conv2d(channels_last(x), self.encoder, self.encoder_bias, padding=self.config.kernel // 2)
+    def frozen(self, height: int, width: int) -> Callable[[Tensor], Tensor]:
+        """`forward` for many inputs of H x W positions, by filters that stay as they are, in its fastest form."""
+        if not winograd.pays(self.encoder, height, width):
+            return self
+        convolution = winograd.FrozenConvolution(self.encoder, self.encoder_bias)
+        return lambda x: self._pooled(convolution(x))
+
+    def _pooled(self, maps: Tensor) -> Tensor:
+        """Pooled and rectified, in this order: both are monotone, so the result is the same, from fewer numbers."""
         pool = self.config.pool_width
         return functional.max_pool2d(maps, pool, self.config.pool_stride, padding=pool // 2).relu_()

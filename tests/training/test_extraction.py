@@ -22,7 +22,7 @@ DATA = dataset(train=70, test=1)
 def test_features_are_the_networks_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = untrained.extractor(config("separable"), DATA)
     monkeypatch.setattr(extraction, "CHUNK_BYTES", 4 * 12 * 12 * 12 * 9)  # nine images at a time
-    assert chunk_images(network.stack()[0], 12 * 12) == 9
+    assert chunk_images(network.stack()[0], (12, 12)) == 9
     ranges = [(3, 20), (40, 70)]
     got = extract(network, DATA.train.images, ranges, tmp_path / "spill", "features")
     assert isinstance(got, Tensor) and got.dtype == torch.float16
@@ -44,9 +44,9 @@ def test_a_layer_with_large_filters_takes_more_images_at_a_time() -> None:
     small, large = (
         SparseConvAutoencoder(layer(maps=maps, kernel=5), channels, 0) for maps, channels in ((8, 3), (512, 512))
     )
-    assert chunk_images(small, 64) == CHUNK_BYTES // (4 * 8 * 64)
+    assert chunk_images(small, (8, 8)) == CHUNK_BYTES // (4 * 8 * 64)
     # 512 filters of 5 x 5 x 512 are 26 MB: maps of a quarter of that
-    assert chunk_images(large, 64) == 512 * 512 * 25 // 4 // (512 * 64)
+    assert chunk_images(large, (8, 8)) == 512 * 512 * 25 // 4 // (512 * 64)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
