@@ -21,6 +21,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 
 from benchmarks.plain_export import plain_export
 from benchmarks.timing import machine, table, write_rows
+from service.devices import session_options
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PARITY = 1e-4
@@ -29,9 +30,7 @@ OUTPUTS = ["features", "logits"]
 
 def session(data: bytes, threads: int) -> Any:
     """An onnxruntime session as the service makes them."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options = session_options(threads, alone=threads > 1)
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 

@@ -141,7 +141,7 @@ class Session:
         runner = CpuRunner(self._session, self.outputs)
         if threads == 1 or self.runs == 1:
             return runner, runner
-        return runner, CpuRunner(_session(graph, "cpu", threads), self.outputs)
+        return runner, CpuRunner(_session(graph, "cpu", threads, alone=True), self.outputs)
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
@@ -201,9 +201,9 @@ def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.Infere
         raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
 
 
-def _session(graph: bytes, device: Device, threads: int) -> ort.InferenceSession:
-    """Makes a session of a graph."""
-    options, found = session_options(threads), providers(device)
+def _session(graph: bytes, device: Device, threads: int, alone: bool = False) -> ort.InferenceSession:
+    """Makes a session of a graph; see `session_options`."""
+    options, found = session_options(threads, alone), providers(device)
     if found == [CPU]:
         share_memory(options)
     return ort.InferenceSession(graph, options, providers=found)
