@@ -3,7 +3,7 @@
 F(4, 3) of Lavin and Gray 2015 (arXiv:1509.09308, section 4.3), along the rows: four neighbouring sums of three products
 each are had from six products instead of twelve. Wider filters are cut into parts of three columns, whose products add
 up before they are brought back. In the paper's first layer that leaves 121 multiplications a position of 243, and the
-way there and back costs a fifth of what is saved.
+way there and back costs a third of what is saved.
 
     columns   V = B d    six numbers for each four positions and part of a filter: a product with a matrix
     products  M = U V    six matrix products, U = G g for filters g
@@ -24,6 +24,8 @@ PART = TAPS
 """Columns of a filter's part."""
 MAPS_AT_ONCE = 512
 """Maps whose products are in memory together, 3 MB for an image of 32 x 32; fewer at a time take longer."""
+MOST_CHANNELS = 4
+"""Those of pictures; maps have more channels and fewer positions, for which filters in six forms are much to read."""
 LEAST_SAVED = 100
 """Multiplications a position from which the way there and back pays: it takes as long as 40 to 80."""
 
@@ -37,7 +39,7 @@ def pays(layer: Layer, size: tuple[int, int]) -> bool:
     reached = (layer.windows(size)[1] - 1) * TILE + own
     fits = layer.pool_stride == TILE and before >= 1 and 1 <= own <= TILE and reached <= size[1]
     saved = channels * layer.kernel * (layer.kernel - _parts(layer) * POINTS / TILE)
-    return fits and saved >= LEAST_SAVED
+    return fits and channels <= MOST_CHANNELS and saved >= LEAST_SAVED
 
 
 def _parts(layer: Layer) -> int:

@@ -77,8 +77,16 @@ def test_it_computes_what_torch_does(size: tuple[int, int], first: LayerConfig, 
         (dataclasses.replace(PAPER, pool_stride=4, pool_width=8), 32, 3),
         (PAPER, 32, 1),
         (PAPER, 30, 3),
+        (PAPER, 32, 5),
     ],
-    ids=["narrow filters", "another stride", "wide windows", "one channel", "the last window is cut off"],
+    ids=[
+        "narrow filters",
+        "another stride",
+        "wide windows",
+        "one channel",
+        "the last window is cut off",
+        "many channels",
+    ],
 )
 def test_where_it_does_not_fit_or_pay_it_is_left_out(first: LayerConfig, width: int, channels: int) -> None:
     model = untrained.model(config("contrast", layers=(first,)), dataset(12, width, channels, train=60, test=1))
