@@ -19,6 +19,8 @@ from training.reproduce.runner import Runner, Task
 from training.reproduce.store import Store
 from training.run import DeviceError, pick_device
 
+FOLDERS = ("--data-dir", "--runs-dir", "--docs-dir")
+"""Options that say where things are here, each followed by a folder."""
 NAME = 56
 """Width of a row's name in the list."""
 
@@ -97,6 +99,18 @@ def state(runner: Runner, tasks: Sequence[Task], report: Report) -> str:
     return "\n".join([*lines, f"{'left to do here':{NAME}}                                 about {spoken(total)}"])
 
 
+def command_of(arguments: Sequence[str]) -> str:
+    """What a number's record says it came from: the command line without folders, which are nobody else's."""
+    kept: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument in FOLDERS:
+            next(given, None)
+        elif not argument.startswith(tuple(f"{option}=" for option in FOLDERS)):
+            kept.append(argument)
+    return "python -m training.reproduce " + shlex.join(kept)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status: 0, or 1 if a row failed."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -107,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    command = "python -m training.reproduce " + shlex.join(arguments)
+    command = command_of(arguments)
     bench = Bench(options.data_dir, options.runs_dir, not options.no_download, device, command)
     report = Report(ROWS, Store(options.runs_dir / "results"), options.docs_dir)
     runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)

@@ -244,3 +244,8 @@ def test_the_whole_report_is_written_from_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for heading in ("Table 1", "Table 2", "Table 3", *(f"Figure {n}" for n in range(1, 6)), "Few labels", "Choices"):
         assert f"\n## {heading}" in page(tmp_path)
+
+
+def test_a_number_remembers_its_command_without_folders() -> None:
+    given = ["--rows", "first *", "--data-dir", "/home/me/data", "--runs-dir=/scratch/runs", "--seeds", "1"]
+    assert command.command_of(given) == "python -m training.reproduce --rows 'first *' --seeds 1"
