@@ -99,7 +99,7 @@ def state(runner: Runner, tasks: Sequence[Task], report: Report) -> str:
     return "\n".join([*lines, f"{'left to do here':{NAME}}                                 about {spoken(total)}"])
 
 
-def command_of(arguments: Sequence[str]) -> str:
+def recorded_command(arguments: Sequence[str]) -> str:
     """What a number's record says it came from: the command line without folders, which are nobody else's."""
     kept: list[str] = []
     given = iter(arguments)
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    command = command_of(arguments)
+    command = recorded_command(arguments)
     bench = Bench(options.data_dir, options.runs_dir, not options.no_download, device, command)
     report = Report(ROWS, Store(options.runs_dir / "results"), options.docs_dir)
     runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)

@@ -248,4 +248,4 @@ def test_the_whole_report_is_written_from_nothing(tmp_path: Path) -> None:
 
 def test_a_number_remembers_its_command_without_folders() -> None:
     given = ["--rows", "first *", "--data-dir", "/home/me/data", "--runs-dir=/scratch/runs", "--seeds", "1"]
-    assert command.command_of(given) == "python -m training.reproduce --rows 'first *' --seeds 1"
+    assert command.recorded_command(given) == "python -m training.reproduce --rows 'first *' --seeds 1"
