@@ -1,7 +1,9 @@
 """What onnxruntime is told about the machine: providers, threads, and how they wait."""
 
+import contextlib
 import functools
 import logging
+import threading
 from typing import Any, Literal
 
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
@@ -11,6 +13,10 @@ logger = logging.getLogger(__name__)
 Device = Literal["auto", "cpu", "cuda"]
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+
+gpu = threading.Lock()
+"""Held by whoever asks something of CUDA: while one thread captures a graph, no other may allocate, copy or launch, or
+both fail. Models load at the same time, and one may load while others answer."""
 
 
 class DeviceError(Exception):
@@ -73,7 +79,8 @@ def open_session(graph: bytes, device: Device, threads: int, alone: bool = False
         if found == [CPU]:
             share_memory(options)
         try:
-            return ort.InferenceSession(graph, options, providers=found, enable_fallback=0)
+            with contextlib.nullcontext() if found == [CPU] else gpu:
+                return ort.InferenceSession(graph, options, providers=found, enable_fallback=0)
         except Exception as error:
             if number == len(tried):
                 raise

@@ -8,6 +8,8 @@ import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
+from service.devices import gpu
+
 Outputs = dict[str, NDArray[np.float32]]
 RowShapes = Mapping[str, tuple[int, ...]]
 """Shape of one row of each float32 output, by name."""
@@ -62,7 +64,7 @@ class CudaRunner:
     """Runs on a device with memory of its own, in batches of a power of two.
 
     A batch is filled up to the next such size. Each size has its tensors on the device for good, so that a CUDA graph,
-    captured when the size runs for the first time, finds them where they were. One run at a time.
+    captured when the size runs for the first time, finds them where they were. One run at a time, of all models.
     """
 
     def __init__(self, session: ort.InferenceSession, rows: RowShapes, device: str = "cuda") -> None:
@@ -71,12 +73,11 @@ class CudaRunner:
         self._rows = rows
         self._device = device
         self._rungs: dict[int, _Rung] = {}
-        self._lock = threading.Lock()
 
     def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> Outputs:
         """Computes a batch; see `Runner.run`."""
         size = 1 << (len(images) - 1).bit_length()
-        with self._lock:
+        with gpu:
             if size not in self._rungs:
                 self._rungs[size] = _Rung(self._session, self._rows, (size, *images.shape[1:]), self._device)
             return self._rungs[size].run(images, wants)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training import shortlist, winners_numba, winners_torch
+from training import shortlist, winners_dense, winners_numba, winners_torch
 from training.workers import spread
 
-Backend = Literal["numba", "torch"]
+Backend = Literal["numba", "torch", "dense"]
 
 CHUNK_BYTES = 4 << 20
 """Feature maps that a thread makes at a time: they are read back from cache for their maxima, not from memory."""
@@ -66,13 +66,25 @@ class Code:
     positions: Tensor
 
 
-def backend_for(device: torch.device) -> Backend:
-    """The fastest backend for a device: compiled loops on the processor, tensor operations elsewhere."""
-    return "numba" if device.type == "cpu" and winners_numba.AVAILABLE else "torch"
+DENSE_CHANNELS = 32
+"""Channels from which on a GPU is faster with dense convolutions: with 3 they take three times as long, with 128 two
+thirds (one H200, float32)."""
 
 
-def _kernels(backend: Backend | None, device: torch.device) -> ModuleType:
-    return winners_numba if (backend or backend_for(device)) == "numba" else winners_torch
+def backend_for(device: torch.device, channels: int = 1) -> Backend:
+    """The fastest backend for a device and a layer on so many channels.
+
+    Compiled loops on the processor; elsewhere tensor operations, sparse or dense.
+    """
+    if device.type == "cpu":
+        return "numba" if winners_numba.AVAILABLE else "torch"
+    return "dense" if channels >= DENSE_CHANNELS else "torch"
+
+
+def _kernels(backend: Backend | None, device: torch.device, channels: int) -> ModuleType:
+    """The kernels of a backend, by default of the fastest one."""
+    known: dict[Backend, ModuleType] = {"numba": winners_numba, "torch": winners_torch, "dense": winners_dense}
+    return known[backend or backend_for(device, channels)]
 
 
 def channels_last(tensor: Tensor) -> Tensor:
@@ -105,7 +117,7 @@ def encode(images: Tensor, filters: Filters, backend: Backend | None = None) -> 
         filters: the layer's parameters.
         backend: how; by default the fastest one for the images' device.
     """
-    kernels = _kernels(backend, images.device)
+    kernels = _kernels(backend, images.device, images.shape[1])
     count, _, height, width = images.shape
     maps, _, kernel, _ = filters.encoder.shape
     values = images.new_empty(count, maps)
@@ -134,7 +146,8 @@ def decode(code: Code, filters: Filters, height: int, width: int, backend: Backe
         (N, C, height, width) float32.
     """
     margin = filters.decoder.shape[-1] // 2
-    painted = _paint(code, filters, height, width, _kernels(backend, code.values.device))
+    kernels = _kernels(backend, code.values.device, filters.decoder.shape[1])
+    painted = _paint(code, filters, height, width, kernels)
     inside = painted[:, margin : margin + height, margin : margin + width] + filters.decoder_bias
     return inside.permute(0, 3, 1, 2)
 
@@ -159,7 +172,7 @@ def step(images: Tensor, filters: Filters, gradients: Filters, backend: Backend 
     Returns:
         E, a scalar float32 tensor, and the code, whose winners carried the gradient.
     """
-    kernels = _kernels(backend, images.device)
+    kernels = _kernels(backend, images.device, images.shape[1])
     count, _, height, width = images.shape
     margin = filters.encoder.shape[-1] // 2
     code = encode(images, filters, backend)

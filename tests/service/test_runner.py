@@ -1,6 +1,7 @@
 """Runs into memory that is there already give what plain runs give, from any number of threads."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from service.bundle import find_versions, load_bundle
 from service.devices import CUDA
 from service.errors import InferenceFailed
-from service.runner import CpuRunner, CudaRunner, Runner
+from service.runner import CpuRunner, CudaRunner, Runner, _Rung
 from service.session import Session
 from tests.bundles import smooth_images
 
@@ -47,6 +48,39 @@ def test_rows_are_those_of_a_plain_run(kind: str, plain: ort.InferenceSession, s
             for name, actual in rows.items():
                 wanted = expected(plain, IMAGES[start:stop], name)
                 np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_ladders_of_two_models_never_run_at_a_time(
+    plain: ort.InferenceSession, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # while one model's graph is captured, another's copy or launch would break both
+    inside, most = [0], [0]
+    whole = _Rung.run
+
+    def watched(rung: _Rung, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.002)  # the interpreter goes on to the other thread meanwhile
+        rows = whole(rung, images, wants)
+        inside[0] -= 1
+        return rows
+
+    monkeypatch.setattr(_Rung, "run", watched)
+    runners = [CudaRunner(plain, session.outputs, "cpu") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(runner.run, IMAGES[:2], WANTS) for runner in runners * 10]:
+            done.result()
+    assert most[0] == 1
+
+
+@pytest.mark.gpu
+def test_models_on_cuda_load_at_a_time(models_dir: Path) -> None:
+    if CUDA not in ort.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA: loading several models at a time was NOT tested")
+    bundle = load_bundle(models_dir / "cifar10-shallow" / "10")
+    with ThreadPoolExecutor(4) as pool:
+        for loaded in [pool.submit(Session, bundle, "cuda", 1) for _ in range(4)]:
+            pool.submit(loaded.result().warm_up).result()
 
 
 @pytest.mark.gpu

@@ -24,9 +24,10 @@ def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
 
 
-def test_a_step_on_the_gpu_has_the_gradients_of_the_processor() -> None:
-    autoencoder = SparseConvAutoencoder(layer(maps=32, kernel=5), 3, seed=0)
-    images = torch.randn(8, 3, 20, 24, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("channels", [3, 64])
+def test_a_step_on_the_gpu_has_the_gradients_of_the_processor(channels: int) -> None:
+    autoencoder = SparseConvAutoencoder(layer(maps=32, kernel=5), channels, seed=0)
+    images = torch.randn(8, channels, 20, 24, generator=torch.Generator().manual_seed(1))
     filters = autoencoder.filters()
     expected, actual = filters.empty_like(), winners.Filters(*(t.to(CUDA) for t in filters.empty_like().tensors()))
     loss, code = winners.step(images, filters, expected)

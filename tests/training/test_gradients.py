@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.training.dense import Dense, differentiate, magnitudes
 from training.winners import Backend, Code, Filters, step
 
-BACKENDS: tuple[Backend, ...] = ("numba", "torch")
+BACKENDS: tuple[Backend, ...] = ("numba", "torch", "dense")
 
 RELATIVE = 1e-5
 """Of a gradient's norm: how far it may be from float64's."""

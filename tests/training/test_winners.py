@@ -8,7 +8,7 @@ from torch.nn import functional
 from training import winners, winners_torch
 from training.winners import Backend, Code, Filters, decode, encode, step
 
-BACKENDS: tuple[Backend, ...] = ("numba", "torch")
+BACKENDS: tuple[Backend, ...] = ("numba", "torch", "dense")
 both = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -167,7 +167,11 @@ def test_maps_taken_in_blocks_give_the_same_gradients(monkeypatch: pytest.Monkey
 
 def test_the_processor_gets_the_compiled_loops() -> None:
     assert winners.backend_for(torch.device("cpu")) == "numba"
-    assert winners.backend_for(torch.device("cuda")) == "torch"
+
+
+def test_a_gpu_gets_dense_convolutions_where_patches_are_large() -> None:
+    assert winners.backend_for(torch.device("cuda"), 3) == "torch"
+    assert winners.backend_for(torch.device("cuda"), 128) == "dense"
 
 
 def test_a_code_that_is_off_paints_the_bias_only() -> None:
