@@ -52,24 +52,62 @@ def _register_arena() -> None:
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": 0, "max_mem": 0}))
 
 
-def providers(device: Device) -> list[str | tuple[str, dict[str, Any]]]:
-    """Lists the execution providers to try.
+def open_session(graph: bytes, device: Device, threads: int, alone: bool = False) -> ort.InferenceSession:
+    """Makes a session of a graph.
+
+    onnxruntime's own fallback stays off: it prints a line, goes to the CPU, and says so to nobody.
+
+    Args:
+        graph: An ONNX file's bytes.
+        device: Where it runs; `auto` takes the CPU, and logs it, where CUDA does not work.
+        threads: See `session_options`.
+        alone: See `session_options`.
+
+    Raises:
+        DeviceError: CUDA is asked for and this onnxruntime has none.
+        Exception: The graph does not load; onnxruntime's exceptions share no base class of their own.
+    """
+    tried = providers(device)
+    for number, found in enumerate(tried, 1):
+        options = session_options(threads, alone)
+        if found == [CPU]:
+            share_memory(options)
+        try:
+            return ort.InferenceSession(graph, options, providers=found, enable_fallback=0)
+        except Exception as error:
+            if number == len(tried):
+                raise
+            logger.warning(
+                "a session did not start: trying the next kind",
+                extra={"providers": [str(provider) for provider in found], "error": str(error)},
+            )
+    raise AssertionError("there is always a provider")
+
+
+def providers(device: Device) -> list[list[str | tuple[str, dict[str, Any]]]]:
+    """Lists the execution providers to make a session with, and others for when that fails, best first.
 
     Raises:
         DeviceError: CUDA is asked for and this onnxruntime has none.
     """
     if device == "cpu":
-        return [CPU]
+        return [[CPU]]
     if CUDA in ort.get_available_providers():
         # The CUDA libraries come as packages of their own; found on the loader's path, they would not need this.
         ort.preload_dlls()
+        # Float32, as on the CPU: TF32, the provider's default, keeps 10 bits of each factor.
+        cuda = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
         # A captured graph is launched as one; runner.py keeps its tensors in place.
-        return [(CUDA, {"enable_cuda_graph": "1", "arena_extend_strategy": "kSameAsRequested"}), CPU]
+        kinds: list[list[str | tuple[str, dict[str, Any]]]] = [
+            [(CUDA, cuda | {"enable_cuda_graph": "1"}), CPU],
+            [(CUDA, cuda), CPU],
+        ]
+        return kinds if device == "cuda" else [*kinds, [CPU]]
     if device == "cuda":
         have = ", ".join(ort.get_available_providers())
         raise DeviceError(f"SCA_DEVICE='cuda': this onnxruntime has no {CUDA} (it has {have}); install onnxruntime-gpu")
     logger.info("no CUDA in this onnxruntime: running on the CPU", extra={"wanted": device, "got": CPU})
-    return [CPU]
+    return [[CPU]]
 
 
 def report_fallback(provider: str) -> None:

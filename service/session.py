@@ -12,7 +12,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError, Precision
-from service.devices import CPU, CUDA, Device, DeviceError, providers, report_fallback, session_options, share_memory
+from service.devices import CPU, CUDA, Device, DeviceError, open_session, report_fallback
 from service.errors import InferenceFailed
 from service.golden import Golden, GoldenImages
 from service.runner import CpuRunner, CudaRunner, Runner
@@ -141,7 +141,7 @@ class Session:
         runner = CpuRunner(self._session, self.outputs)
         if threads == 1 or self.runs == 1:
             return runner, runner
-        return runner, CpuRunner(_session(graph, "cpu", threads, alone=True), self.outputs)
+        return runner, CpuRunner(open_session(graph, "cpu", threads, alone=True), self.outputs)
 
     def check_golden(self) -> Golden:
         """Computes the golden images again and compares with what training computed."""
@@ -193,20 +193,12 @@ def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.Infere
         graph = file.read_bytes()
         if _EXTERNAL_DATA in graph:
             raise BundleError(f"{file}: keeps weights in other files, which is not allowed")
-        return graph, _session(graph, device, threads)
+        return graph, open_session(graph, device, threads)
     except (DeviceError, BundleError):
         raise
     # onnxruntime's exceptions share no base class of their own.
     except Exception as error:
         raise BundleError(f"{file}: does not load: {_first_line(error)}") from error
-
-
-def _session(graph: bytes, device: Device, threads: int, alone: bool = False) -> ort.InferenceSession:
-    """Makes a session of a graph; see `session_options`."""
-    options, found = session_options(threads, alone), providers(device)
-    if found == [CPU]:
-        share_memory(options)
-    return ort.InferenceSession(graph, options, providers=found)
 
 
 def _expected_metadata(document: dict[str, Any]) -> dict[str, Any]:

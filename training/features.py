@@ -14,6 +14,8 @@ BLOCK_ROWS = 128
 """Rows that a thread converts to float32 at a time, so that the block is still in cache when it is multiplied."""
 MEMORY_BYTES = 2 << 30
 """Features above this size go to a file: a run's memory does not grow with the number of its images."""
+GPU_BLOCK_BYTES = 1 << 30
+"""Of a float32 block on a GPU, which is busy for a microsecond with what is a core's cacheful."""
 GPU_SHARE = 0.5
 """Of a GPU's free memory, what features may take; the solver's blocks and scores need room beside them."""
 CPU = torch.device("cpu")
@@ -115,9 +117,10 @@ def blocks(features: Features, first: int = 0, last: int | None = None) -> Itera
     """
     last = len(features) if last is None else last
     device = CPU if isinstance(features, FeatureFile) else features.device
-    buffer = torch.empty(min(BLOCK_ROWS, last - first), features.shape[1], device=device)
-    for start in range(first, last, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, last)
+    rows = BLOCK_ROWS if device.type == "cpu" else max(BLOCK_ROWS, GPU_BLOCK_BYTES // (4 * features.shape[1]))
+    buffer = torch.empty(min(rows, last - first), features.shape[1], device=device)
+    for start in range(first, last, rows):
+        stop = min(start + rows, last)
         block = buffer[: stop - start]
         if isinstance(features, FeatureFile):
             features.read(start, stop, block)

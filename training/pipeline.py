@@ -65,6 +65,7 @@ class Pipeline:
         command: the command line, for the model card.
         version: the bundle's version; by default the next free one.
         device: where to train.
+        fast: whether the bundle gets its 8-bit variant, which takes another reading of the test set.
 
     Raises:
         ConfigError: `folder` holds a run with another config, or samples of several views were to be mirrored.
@@ -79,11 +80,12 @@ class Pipeline:
         command: str,
         version: str | None = None,
         device: torch.device = CPU,
+        fast: bool = True,
     ) -> None:
         if config.mirrored and dataset.views > 1:
             raise ConfigError(f"{dataset.name}: {dataset.samples} cannot be mirrored: left and right would swap")
         self.config, self.dataset, self.models_dir = config, dataset, models_dir
-        self.command, self.version, self.device = command, version, device
+        self.command, self.version, self.device, self.fast = command, version, device, fast
         self.folder = RunFolder(folder, settings_of(config, dataset))
         # the probe validates on the last rows; shuffled once, here, they are a random sample
         self.train = dataset.train.shuffled(config.seed, config.probe.validation_fraction)
@@ -240,8 +242,10 @@ class Pipeline:
         threads = torch.get_num_threads()
         run = OnnxModel(onnx_bytes, threads)
         report = reporting.report(model, run, self.command, self.folder, self._dead_maps())
-        fast = functools.partial(extend, dataset=self.dataset, threads=threads)
-        return write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report, fast)
+        parts = (model, onnx_bytes, version, self.models_dir, write_card(model, report), report)
+        if not self.fast:
+            return write_bundle(*parts)
+        return write_bundle(*parts, functools.partial(extend, dataset=self.dataset, threads=threads))
 
     def _dead_maps(self) -> int:
         """Maps of all layers that won nothing in their last epoch."""

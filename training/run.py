@@ -164,6 +164,8 @@ def pick_device(name: str) -> torch.device:
         raise DeviceError("--device cuda: this torch finds no CUDA device")
     if name == "cpu" or not there:
         return CPU
+    # Float32 as on the processor. Convolutions in TF32, torch's default, keep 10 bits of each factor: winners change.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 PATCH_BYTES = 256 << 20
 """Of patches at a time."""
+GPU_PATCH_BYTES = 4 << 30
+"""The same on a GPU: few large operations instead of many small ones."""
 
 
 def find(activations: Tensor, values: Tensor, positions: Tensor) -> None:
@@ -21,9 +23,9 @@ def find(activations: Tensor, values: Tensor, positions: Tensor) -> None:
 
 
 def _blocks(values: Tensor, filters: Tensor) -> Iterator[slice]:
-    """Maps, as many at a time as `PATCH_BYTES` allows."""
+    """Maps, as many at a time as may have their patches in memory."""
     patch_bytes = len(values) * filters[0].numel() * filters.element_size()
-    block = max(1, PATCH_BYTES // patch_bytes)
+    block = max(1, (GPU_PATCH_BYTES if values.device.type == "cuda" else PATCH_BYTES) // patch_bytes)
     for start in range(0, len(filters), block):
         yield slice(start, start + block)
 

@@ -92,7 +92,8 @@ class Bench:
         folder = self.runs_dir / f"{config.name}-seed{config.seed}-{digest[:8]}"
         take_over(folder, settings, self.runs_dir)
         models = self.runs_dir / "models" / f"seed{config.seed}"
-        return Pipeline(config, dataset, folder, models, self.command, "1", self.device)
+        # a number needs no 8-bit graph: nobody serves these bundles
+        return Pipeline(config, dataset, folder, models, self.command, "1", self.device, fast=False)
 
 
 @functools.lru_cache(maxsize=1)

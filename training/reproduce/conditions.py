@@ -30,7 +30,9 @@ def conditions(device: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of this source tree, with `+` if it was changed; None outside a checkout."""
+    """The commit of this source tree, with `+` if it was changed; `SOURCE_COMMIT` says it for a tree without git."""
+    if "SOURCE_COMMIT" in os.environ:
+        return os.environ["SOURCE_COMMIT"]
     head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ":/training")
     return None if head is None else head + ("+" if changes else "")
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from training.config import LayerConfig, RunConfig
 from training.reproduce.catalogue import configs
+from training.reproduce.catalogue.best import MIRRORED_NETWORKS, mnist_deep
 from training.reproduce.jobs.sca import ValidationRun
 from training.reproduce.rows import Row
 
@@ -54,4 +55,6 @@ CHOICES = (
         )
         for kind in ("contrast", "none")
     ),
+    *(_row("cifar10 deep mirrored", name, config, False) for name, config in MIRRORED_NETWORKS.items()),
+    *(_row("mnist deep 128+2048", f"{copies} copies", mnist_deep(2048, copies), False) for copies in (3, 6, 12)),
 )
