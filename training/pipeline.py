@@ -143,12 +143,6 @@ class Pipeline:
         # also the first time: what is read back is what a resumed run will use
         return whitening.restore(checkpoints.load(path), self.config).to(self.device)
 
-    def _have(self, path: Path) -> bool:
-        """Whether a stage's result is there; asked by all processes before any of them writes it."""
-        there = path.exists()
-        parallel.wait()
-        return there
-
     def _layer(
         self, index: int, preprocessing: Preprocessing, below: list[SparseConvAutoencoder]
     ) -> SparseConvAutoencoder:
