@@ -19,6 +19,7 @@ from torch.nn import functional
 from benchmarks.timing import alternate, machine, table, write_rows
 from training import winners
 from training.config import LayerConfig
+from training.run import pick_device
 from training.sca import SparseConvAutoencoder
 from training.workers import alone
 
@@ -42,6 +43,8 @@ CASES = {
     "mnist-layer1": Case(maps=128, channels=1, kernel=7, size=28, batch=128),
     "cifar10-layer1": Case(maps=512, channels=3, kernel=9, size=32, batch=64),
     "cifar10-layer2": Case(maps=4096, channels=512, kernel=5, size=8, batch=64),
+    "cifar10-layer2-3x3": Case(maps=4096, channels=512, kernel=3, size=8, batch=64),
+    "cifar10-layer2-on-128": Case(maps=4096, channels=128, kernel=3, size=8, batch=64),
 }
 
 
@@ -129,7 +132,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, action="append", help="all by default")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="also the dense step under torch.compile")
@@ -137,7 +140,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cases = options.case or list(CASES)
-    rows = [measure(name, torch.device(options.device), options.repeats, options.compile) for name in cases]
+    device = pick_device(options.device)  # on a GPU in float32, as training is
+    rows = [measure(name, device, options.repeats, options.compile) for name in cases]
     print(f"{machine()}, float32, median of {options.repeats}")
     print(table(rows))
     write_rows(options.json, rows)
