@@ -75,7 +75,7 @@ SECTIONS: dict[Section, tuple[str, str]] = {
     "choices": (
         "Choices",
         "What the paper leaves open, on the held-out fifth of the training images. Trials of a second layer use 512 "
-        "maps and 20,000 images, to be short.",
+        "maps and 20,000 images, to be short; with mirrored features they use all images, and 128 maps below.",
     ),
 }
 """Title and words of each section, in the order of the report."""
