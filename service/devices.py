@@ -1,6 +1,5 @@
 """What onnxruntime is told about the machine: providers, threads, and how they wait."""
 
-import contextlib
 import functools
 import logging
 import threading
@@ -13,6 +12,8 @@ logger = logging.getLogger(__name__)
 Device = Literal["auto", "cpu", "cuda"]
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+Providers = list[str | tuple[str, dict[str, Any]]]
+"""Execution providers of a session, best first, each alone or with its options."""
 
 gpu = threading.Lock()
 """Held by whoever asks something of CUDA: while one thread captures a graph, no other may allocate, copy or launch, or
@@ -73,25 +74,30 @@ def open_session(graph: bytes, device: Device, threads: int, alone: bool = False
         DeviceError: CUDA is asked for and this onnxruntime has none.
         Exception: The graph does not load; onnxruntime's exceptions share no base class of their own.
     """
-    tried = providers(device)
-    for number, found in enumerate(tried, 1):
-        options = session_options(threads, alone)
-        if found == [CPU]:
-            share_memory(options)
+    *better, last = providers(device)
+    for found in better:
         try:
-            with contextlib.nullcontext() if found == [CPU] else gpu:
-                return ort.InferenceSession(graph, options, providers=found, enable_fallback=0)
+            return _session(graph, found, threads, alone)
+        # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
-            if number == len(tried):
-                raise
             logger.warning(
                 "a session did not start: trying the next kind",
                 extra={"providers": [str(provider) for provider in found], "error": str(error)},
             )
-    raise AssertionError("there is always a provider")
+    return _session(graph, last, threads, alone)
 
 
-def providers(device: Device) -> list[list[str | tuple[str, dict[str, Any]]]]:
+def _session(graph: bytes, found: Providers, threads: int, alone: bool) -> ort.InferenceSession:
+    """Makes a session with these providers or none."""
+    options = session_options(threads, alone)
+    if found == [CPU]:
+        share_memory(options)
+        return ort.InferenceSession(graph, options, providers=found)
+    with gpu:
+        return ort.InferenceSession(graph, options, providers=found, enable_fallback=0)
+
+
+def providers(device: Device) -> list[Providers]:
     """Lists the execution providers to make a session with, and others for when that fails, best first.
 
     Raises:
@@ -105,7 +111,7 @@ def providers(device: Device) -> list[list[str | tuple[str, dict[str, Any]]]]:
         # Float32, as on the CPU: TF32, the provider's default, keeps 10 bits of each factor.
         cuda = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
         # A captured graph is launched as one; runner.py keeps its tensors in place.
-        kinds: list[list[str | tuple[str, dict[str, Any]]]] = [
+        kinds: list[Providers] = [
             [(CUDA, cuda | {"enable_cuda_graph": "1"}), CPU],
             [(CUDA, cuda), CPU],
         ]
