@@ -78,9 +78,15 @@ def test_models_on_cuda_load_at_a_time(models_dir: Path) -> None:
     if CUDA not in ort.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA: loading several models at a time was NOT tested")
     bundle = load_bundle(models_dir / "cifar10-shallow" / "10")
+
+    def load() -> float:
+        session = Session(bundle, "cuda", 1)
+        session.warm_up()
+        return session.check_golden().relative_error
+
     with ThreadPoolExecutor(4) as pool:
-        for loaded in [pool.submit(Session, bundle, "cuda", 1) for _ in range(4)]:
-            pool.submit(loaded.result().warm_up).result()
+        for loaded in [pool.submit(load) for _ in range(4)]:
+            assert loaded.result() < 1e-3
 
 
 @pytest.mark.gpu
