@@ -23,11 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return EXIT_SETTINGS
+    # Imports make little garbage and many objects that stay, which the collector would look through time and again.
+    gc.disable()
     # Only now: a bad setting should not have to wait for the libraries.
-    from service.app import create_app, create_service
     from service.bundle import BundleError
     from service.logs import configure_logging
-    from service.server import PortError, Server, bind
+    from service.port import PortError, bind
+    from service.state import create_service
 
     configure_logging(settings.log_level)
     try:
@@ -36,12 +38,15 @@ def main(arguments: Sequence[str]) -> int:
     except (BundleError, PortError) as error:
         print(error, file=sys.stderr)
         return EXIT_STARTUP
-    # Before the app is built, so that the models load meanwhile.
     service.registry.start(service.startup_errors.append)
+    # Only now: the framework takes as long as the models, which load meanwhile.
+    from service.app import create_app
+    from service.server import Server
+
     server = Server(create_app(settings, service), service)
-    # What is there by now stays; looking through it again and again would stop all threads for milliseconds.
-    gc.collect()
+    # All that is there by now stays; the collector would stop all threads for milliseconds to look through it.
     gc.freeze()
+    gc.enable()
     # A run that ends waits at most so long for the interpreter while the event loop writes JSON; the default is 5 ms.
     sys.setswitchinterval(0.0002)
     server.run([sock])

@@ -2,32 +2,24 @@
 
 import asyncio
 import contextlib
-import platform
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service import __version__, openapi
-from service.cpus import usable_cpus
 from service.errors import ServiceError
 from service.express import Express
-from service.intake import Limits
-from service.metrics import Metrics
 from service.middleware import Edge, Gate
 from service.problems import on_bug, on_http_exception, on_service_error, on_validation_error
 from service.questions import Questions
-from service.registry import Registry
 from service.routes import docs, errors, features, filters, health, models, predict, v2
 from service.settings import Settings
-from service.state import Service
+from service.state import Service, create_service
 
 _EXPOSED = [
     *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Model-Precision", "X-Shape", "X-Dtype"),
@@ -52,25 +44,6 @@ class App(FastAPI):
             methods, headers = ["GET", "POST"], ["*"]
             layers = CORSMiddleware(layers, origins, methods, headers, expose_headers=_EXPOSED)
         return Edge(layers, service.metrics)
-
-
-def create_service(settings: Settings) -> Service:
-    """Builds what the routes share; finds the bundles, loads nothing.
-
-    Raises:
-        BundleError: There is no bundle to serve.
-    """
-    metrics = Metrics(CollectorRegistry())
-    metrics.build_info.labels(__version__, ort.__version__, platform.python_version()).set(1)
-    threads = settings.threads or usable_cpus()
-    return Service(
-        settings=settings,
-        registry=Registry(settings, metrics),
-        metrics=metrics,
-        pool=ThreadPoolExecutor(threads, thread_name_prefix="images"),
-        pool_threads=threads,
-        limits=Limits(settings.max_body_bytes, settings.max_images, settings.receive_timeout_s),
-    )
 
 
 def create_app(settings: Settings, service: Service | None = None) -> App:

@@ -25,26 +25,6 @@ _LINGER_S = 0.5
 """Seconds that a draining server stays reachable even with nothing in flight, so that probes see it red."""
 
 
-class PortError(Exception):
-    """The address cannot be had; the message is one line that names the settings."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Takes the address before anything slow happens; nobody can connect until the server listens on it.
-
-    Raises:
-        PortError: It is in use, or not ours.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError as error:
-        raise PortError(f"SCA_HOST={host!r} SCA_PORT={port}: {error.strerror}") from None
-    return sock
-
-
 class Server(uvicorn.Server):
     """Stops in this order: readiness red and new work refused, work in flight finished, connections closed."""
 

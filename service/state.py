@@ -1,10 +1,15 @@
 """What the routes share: one object, built by the app factory and kept in `app.state`."""
 
+import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
+from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
+from service import __version__
+from service.cpus import usable_cpus
 from service.intake import Limits
 from service.metrics import Metrics
 from service.registry import Registry
@@ -47,6 +52,25 @@ class Service:
         """Turns readiness red and refuses new work from now on."""
         self.draining = True
         self.metrics.draining.set(1)
+
+
+def create_service(settings: Settings) -> Service:
+    """Builds what the routes share; finds the bundles, loads nothing.
+
+    Raises:
+        BundleError: There is no bundle to serve.
+    """
+    metrics = Metrics(CollectorRegistry())
+    metrics.build_info.labels(__version__, ort.__version__, platform.python_version()).set(1)
+    threads = settings.threads or usable_cpus()
+    return Service(
+        settings=settings,
+        registry=Registry(settings, metrics),
+        metrics=metrics,
+        pool=ThreadPoolExecutor(threads, thread_name_prefix="images"),
+        pool_threads=threads,
+        limits=Limits(settings.max_body_bytes, settings.max_images, settings.receive_timeout_s),
+    )
 
 
 def service_of(request: Request) -> Service:

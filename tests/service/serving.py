@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from service.app import create_app, create_service
+from service.app import create_app
 from service.batch import Outputs, UInt8Array
 from service.lane import Lane
 from service.server import Server
-from service.state import Service
+from service.state import Service, create_service
 from tests.conftest import settings
 
 MODEL = "cifar10-shallow"
