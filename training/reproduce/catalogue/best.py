@@ -36,18 +36,22 @@ def _cifar10_deep(maps: int) -> RunConfig:
     return dataclasses.replace(config, layers=(dataclasses.replace(config.layers[0], maps=128), config.layers[1]))
 
 
-def on_128_maps(maps: int, fine: bool = False) -> RunConfig:
-    """A deep network with mirrored features whose layer 2 learns from all images, with a probe of stronger penalties.
+def on_128_maps(maps: int, fine: bool = False, rate: float = 2e-3, images: int | None = None) -> RunConfig:
+    """A deep network with mirrored features, with a probe of stronger penalties.
 
     Args:
         maps: of layer 2.
         fine: layer 2 sees maps of 16 x 16 instead of 8 x 8, and is pooled more.
+        rate: the learning rate of layer 2.
+        images: that layer 2 learns from; by default all.
     """
     one, two = PRESETS["cifar10-deep"].layers
     pools = ((3, 2), (5, 4)) if fine else ((5, 4), (3, 2))
     layers = (
         dataclasses.replace(one, maps=128, pool_width=pools[0][0], pool_stride=pools[0][1]),
-        dataclasses.replace(two, maps=maps, learning_rate=2e-3, pool_width=pools[1][0], pool_stride=pools[1][1]),
+        dataclasses.replace(
+            two, maps=maps, learning_rate=rate, images=images, pool_width=pools[1][0], pool_stride=pools[1][1]
+        ),
     )
     probe = dataclasses.replace(PRESETS["cifar10-deep"].probe, strengths={"svm": (0.1, 0.3, 1.0)})
     return dataclasses.replace(PRESETS["cifar10-deep"], layers=layers, probe=probe)

@@ -40,6 +40,14 @@ def _second_layers(question: str, below: RunConfig, used: LayerConfig) -> list[R
     return rows
 
 
+def _layer_2_on_128(images: int, rate: float) -> Row:
+    """How long and how fast a second layer on 128 maps learns; the probe sees no copies, for a trial's sake."""
+    config = on_128_maps(2 * TRIAL_MAPS, rate=rate, images=images)
+    config = dataclasses.replace(config, probe=dataclasses.replace(config.probe, augmentation=None))
+    answer = f"{images:,} images, learning rate {rate:g}"
+    return _row("cifar10 layer 2 of 1024 on 128 maps", answer, config, (images, rate) == (configs.IMAGES, 2e-3))
+
+
 CHOICES = (
     *_rates("mnist 16", configs.MNIST_16, (5e-4, 1e-3, 2e-3)),
     *_rates("mnist 128", configs.MNIST, (2.5e-4, 5e-4, 1e-3, 2e-3)),
@@ -58,5 +66,9 @@ CHOICES = (
     *(
         _row("cifar10 deep mirrored", answer, on_128_maps(2048, fine), not fine)
         for answer, fine in (("128+2048", False), ("128+2048 on 16x16", True))
+    ),
+    *(
+        _layer_2_on_128(images, rate)
+        for images, rate in ((20_000, 2e-3), (20_000, 1e-3), (20_000, 5e-4), (10_000, 2e-3), (5_000, 2e-3))
     ),
 )
