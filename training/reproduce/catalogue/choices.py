@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from training.config import LayerConfig, RunConfig
+from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.best import on_128_maps
 from training.reproduce.jobs.sca import ValidationRun
@@ -40,11 +40,12 @@ def _second_layers(question: str, below: RunConfig, used: LayerConfig) -> list[R
     return rows
 
 
-def _layer_2_on_128(images: int, rate: float) -> Row:
+def _layer_2_on_128(images: int | None, rate: float) -> Row:
     """How long and how fast a second layer on 128 maps learns; the probe sees no copies, for a trial's sake."""
     config = on_128_maps(2 * TRIAL_MAPS, rate=rate, images=images)
-    config = dataclasses.replace(config, probe=dataclasses.replace(config.probe, augmentation=None))
-    answer = f"{images:,} images, learning rate {rate:g}"
+    probe = ProbeConfig(losses=("svm",), strengths={"svm": (0.01, 0.03, 0.1, 0.3, 1.0)})
+    config = dataclasses.replace(config, probe=probe)
+    answer = f"{f'{images:,}' if images else 'all'} images, learning rate {rate:g}"
     return _row("cifar10 layer 2 of 1024 on 128 maps", answer, config, (images, rate) == (configs.IMAGES, 2e-3))
 
 
@@ -69,6 +70,6 @@ CHOICES = (
     ),
     *(
         _layer_2_on_128(images, rate)
-        for images, rate in ((20_000, 2e-3), (20_000, 1e-3), (20_000, 5e-4), (10_000, 2e-3), (5_000, 2e-3))
+        for images, rate in ((configs.IMAGES, 2e-3), (configs.IMAGES, 5e-4), (configs.IMAGES, 2.5e-4), (None, 5e-4))
     ),
 )
