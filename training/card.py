@@ -5,8 +5,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from training.config import LayerConfig
+from training.config import LayerConfig, RunConfig
 from training.export import TrainedModel
+from training.presets import PRESETS
 
 WIDTH = 120
 PAPER = "Makhzani and Frey, A Winner-Take-All Method for Training Sparse Convolutional Autoencoders (2014)"
@@ -106,6 +107,20 @@ def _preprocessing(model: TrainedModel) -> str:
     return f"{inner}; {text}"
 
 
+def _paper(config: RunConfig, value: float | None) -> str:
+    """The paper's number, with the size of its network where that is another one."""
+    if value is None:
+        return "not in the paper"
+    theirs, ours = ([layer.maps for layer in each.layers] for each in (PRESETS.get(config.name, config), config))
+    return f"{value:g} %" + ("" if theirs == ours else f" ({' and '.join(f'{maps:,}' for maps in theirs)} maps)")
+
+
+def _fewer(config: RunConfig) -> str:
+    """Which layers have learnt from some of the images only."""
+    said = [f"layer {i} on {layer.images:,} of them" for i, layer in enumerate(config.layers, 1) if layer.images]
+    return f" ({', '.join(said)})" if said else ""
+
+
 def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
     """The text of the bundle's `README.md`.
 
@@ -114,7 +129,6 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
         report: `accuracy`, `data_license` and `training`, as in the manifest.
     """
     config, accuracy, training = model.config, report["accuracy"], report["training"]
-    paper = "not in the paper" if accuracy["paper"] is None else f"{accuracy['paper']:g} %"
     images, (height, width) = len(model.dataset.train.images), model.size
     return f"""---
 {_front_matter(model, accuracy)}
@@ -123,11 +137,12 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
 # {config.name}
 
 Image features without labels: a sparse convolutional autoencoder trained by winner-take-all on the
-{images:,} training {model.dataset.samples} of {model.dataset.name}, and a linear probe on its frozen features.
+{images:,} training {model.dataset.samples} of {model.dataset.name}{_fewer(config)}, and a linear probe on its frozen
+features.
 
 | | this model | paper |
 |---|---|---|
-| test {accuracy["metric"]} | **{accuracy["value"]:.2f} %** | {paper} |
+| test {accuracy["metric"]} | **{accuracy["value"]:.2f} %** | {_paper(config, accuracy["paper"])} |
 
 {accuracy["conditions"]}
 

@@ -132,7 +132,10 @@ def plain(settings: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the numbers of a run; equal configs on equal data and threads give equal weights."""
+    """Everything that decides the numbers of a run.
+
+    Equal configs on equal data give equal weights with the same code, libraries, processor and number of threads.
+    """
 
     name: str
     """Name of the bundle, after the paper's network."""

@@ -1,4 +1,4 @@
-"""A trained model in, what its manifest says of accuracy and training out; the one place that reads the test set."""
+"""A trained model in, what its manifest says of accuracy and training out; where a run reads the test set."""
 
 import platform
 import resource
@@ -50,7 +50,7 @@ def report(model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder,
             "split": "test",
             "images": images,
             "conditions": f"Measured at the end of one run, seed {config.seed}, on all {images:,} test "
-            f"{model.dataset.samples} with the exported graph; every setting was chosen on held-out training images.",
+            f"{model.dataset.samples} with the exported graph; the probe was chosen on held-out training images.",
         },
         "data_license": model.dataset.license,
         "training": {

@@ -10,11 +10,16 @@ from typing import Any
 from training import checkpoints
 
 BASIS = ("dataset", "window", "whitening", "whitening_epsilon", "contrast_epsilon", "seed", "images_sha256")
-"""Settings besides a layer and those below it that decide its weights."""
+"""Settings besides a layer and those below it that decide its weights; and the share that is held out, see `_basis`."""
 
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _basis(settings: Mapping[str, Any]) -> list[Any]:
+    """Their values; where images come in groups, such as toys, what is held out decides the order of all."""
+    return [settings.get(key) for key in BASIS] + [settings.get("probe", {}).get("validation_fraction")]
 
 
 def _shared(wanted: Mapping[str, Any], donor: Path) -> int | None:
@@ -23,7 +28,7 @@ def _shared(wanted: Mapping[str, Any], donor: Path) -> int | None:
     None if not even the whitening is, or if it is not finished.
     """
     theirs = _read(donor / "config.json")
-    if any(theirs.get(key) != wanted[key] for key in BASIS) or not (donor / "whitening.npz").exists():
+    if _basis(theirs) != _basis(wanted) or not (donor / "whitening.npz").exists():
         return None
     count = 0
     for index, (ours, other) in enumerate(zip(wanted["layers"], theirs["layers"], strict=False), 1):
@@ -34,7 +39,7 @@ def _shared(wanted: Mapping[str, Any], donor: Path) -> int | None:
 
 
 def take_over(folder: Path, settings: Mapping[str, Any], runs_dir: Path) -> int:
-    """Begin a run with what another one has already learnt: equal settings, seed and images give equal weights.
+    """Begin a run with what another one has already learnt from equal settings, seed and images.
 
     The whitening is taken over also where no layer can be.
 

@@ -32,6 +32,13 @@ def _paper(row: Row) -> str:
     return str(row.paper) if "%" in row.unit else f"{row.paper:g}"
 
 
+def _time(numbers: Numbers) -> str:
+    """A seed's time, and the GPU that it was measured on."""
+    if numbers.seconds is None:
+        return ""
+    return spoken(numbers.seconds) + ("" if numbers.device == "cpu" else f" ({numbers.device})")
+
+
 def row_table(rows: Sequence[Row], numbers: Mapping[str, Numbers]) -> str:
     """The rows of a section; a unit that is the same for all stands in the head."""
     units = {row.unit for row in rows}
@@ -47,7 +54,7 @@ def row_table(rows: Sequence[Row], numbers: Mapping[str, Numbers]) -> str:
                 _paper(row),
                 shown(known, row.unit) or absence,
                 str(len(known.values) or ""),
-                "" if known.seconds is None else spoken(known.seconds),
+                _time(known),
             ]
         )
     unit = ["unit"] if len(units) > 1 else []

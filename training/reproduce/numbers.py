@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.reproduce.rows import Difference, FactOf, Job, Row
-from training.reproduce.store import Result, Store, digest_of
+from training.reproduce.store import Result, Store, digest, digest_of
 
 KEPT = (
     "value",
@@ -19,7 +19,6 @@ KEPT = (
     "versions",
     "commit",
     "finished",
-    "replaced",
 )
 """What a report keeps of a result: enough to be made again where the runs are not."""
 Json = dict[str, Any]
@@ -33,11 +32,13 @@ class Numbers:
         values: by seed, in the row's unit.
         results: by seed, what was measured; empty if the row follows from others.
         picture: path of its picture from the report's folder.
+        former: readings that were there before, oldest first: `seed`, `value`, `finished`, `settings`.
     """
 
     values: Mapping[int, float] = field(default_factory=dict)
     results: Mapping[int, Result] = field(default_factory=dict)
     picture: str | None = None
+    former: tuple[Json, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -48,6 +49,12 @@ class Numbers:
     def deviation(self) -> float | None:
         """Standard deviation over the seeds (of n - 1 degrees of freedom); None with fewer than two."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+    @property
+    def device(self) -> str:
+        """What most seeds were measured on: `cpu`, or the name of a GPU."""
+        devices = [result["machine"]["device"] for result in self.results.values()]
+        return statistics.mode(devices) if devices else "cpu"
 
     @property
     def seconds(self) -> float | None:
@@ -64,7 +71,24 @@ def measured(row: Row, job: Job, store: Store, earlier: Mapping[str, Json], pict
     here = store.seeds(row, job)
     results |= {seed: {key: result[key] for key in KEPT} for seed, result in here.items()}
     picture = picture or (before.get("picture") if same else None)
-    return Numbers({seed: results[seed]["value"] for seed in sorted(results)}, dict(sorted(results.items())), picture)
+    values = {seed: results[seed]["value"] for seed in sorted(results)}
+    return Numbers(values, dict(sorted(results.items())), picture, _former(before, here, results))
+
+
+def _former(before: Json, here: Mapping[int, Result], results: Mapping[int, Result]) -> tuple[Json, ...]:
+    """Readings that an earlier report or the results here know of, and that the row no longer shows."""
+    known: list[Json] = [*before.get("former", ())]
+    for name, result in before.get("measured", {}).items():
+        if result["finished"] != results.get(int(name), {}).get("finished"):
+            known.append(_reading(int(name), result, before["settings"]))
+    for seed, result in here.items():
+        known += [_reading(seed, old, digest(old["settings"])) for old in result["replaced"]]
+    unique = {(reading["seed"], reading["finished"]): reading for reading in known}
+    return tuple(sorted(unique.values(), key=lambda reading: (reading["finished"], reading["seed"])))
+
+
+def _reading(seed: int, result: Mapping[str, Any], settings: str) -> Json:
+    return {"seed": seed, "value": result["value"], "finished": result["finished"], "settings": settings}
 
 
 def collect(
@@ -95,17 +119,19 @@ def collect(
     return numbers
 
 
-def command_of(row: Row, seeds: int) -> str | None:
-    """The command that measures a row; None if nothing does."""
+def command_of(row: Row, seeds: int, device: str = "cpu") -> str | None:
+    """The command that measures a row's seeds on this kind of device; None if nothing does."""
     match row.source:
         case None:
             return None
         case Difference(one, other):
-            return f"python -m training.reproduce --rows '{one}' --rows '{other}'"
+            rows = f"--rows '{one}' --rows '{other}'"
         case FactOf(of):
-            return f"python -m training.reproduce --rows '{of}'"
+            rows = f"--rows '{of}'"
         case _:
-            return f"python -m training.reproduce --rows '{row.name}'" + (f" --seeds {seeds}" if seeds else "")
+            rows = f"--rows '{row.name}'"
+    count = f" --seeds {seeds}" if seeds else ""
+    return f"python -m training.reproduce {rows}{count}" + ("" if device == "cpu" else " --device cuda")
 
 
 def _rounded(value: float | None) -> float | None:
@@ -124,7 +150,7 @@ def to_json(row: Row, numbers: Numbers) -> Json:
         "std": _rounded(numbers.deviation),
         "seeds": len(numbers.values),
         "unit": row.unit,
-        "command": command_of(row, len(numbers.values)),
+        "command": command_of(row, len(numbers.values), numbers.device),
         "note": row.note or None,
         "absent": row.absence if numbers.mean is None else None,
     }
@@ -134,6 +160,7 @@ def to_json(row: Row, numbers: Numbers) -> Json:
             "seconds": _rounded(numbers.seconds),
             "picture": numbers.picture,
             "settings": digest_of(job),
+            "former": list(numbers.former),
             "measured": {str(seed): result for seed, result in numbers.results.items()},
         }
     return plain

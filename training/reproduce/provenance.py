@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from training.reproduce.markdown import table
 from training.reproduce.numbers import Numbers
 from training.reproduce.rows import Row
 from training.reproduce.store import Result
+from training.reproduce.text import BEFORE
 
 
 def _condition(result: Result) -> str:
@@ -24,19 +26,23 @@ def _counted(results: Iterable[Result]) -> str:
     return "\n".join(f"- {count} numbers: {condition}" for condition, count in machines.most_common())
 
 
-def _replaced(rows: Sequence[Row], numbers: Mapping[str, Numbers]) -> str:
-    """Readings of the test set that another with other settings has replaced."""
+def _former(rows: Sequence[Row], numbers: Mapping[str, Numbers]) -> str:
+    """Readings that others have replaced, and which images they were of."""
     lines = [
-        (row.name, str(seed), f"{old['value']:.2f}", f"{numbers[row.name].values[seed]:.2f}", old["finished"])
+        (row.name, row.job.split, str(old["seed"]), f"{old['value']:.2f}", _now(known, old), old["finished"])
         for row in rows
-        if row.job is not None and row.job.split == "test"
-        for seed, result in numbers[row.name].results.items()
-        for old in result["replaced"]
+        if row.job is not None and (known := numbers[row.name])
+        for old in known.former
     ]
     if not lines:
         return ""
-    words = "These rows have read the test set before, with other settings:"
-    return f"{words}\n\n{table(('row', 'seed', 'then', 'now', 'read'), lines)}"
+    words = "These rows have been measured before, with other settings, other code or on another machine:"
+    return f"{words}\n\n{table(('row', 'images', 'seed', 'then', 'now', 'read'), lines)}"
+
+
+def _now(known: Numbers, old: Mapping[str, Any]) -> str:
+    value = known.values.get(old["seed"])
+    return "" if value is None else f"{value:.2f}"
 
 
 def section(rows: Sequence[Row], numbers: Mapping[str, Numbers]) -> str:
@@ -45,5 +51,6 @@ def section(rows: Sequence[Row], numbers: Mapping[str, Numbers]) -> str:
     commits = sorted({json.dumps(result["commit"]).strip('"') for result in results})
     parts = ["## Conditions", _counted(results) or "Nothing has been measured yet."]
     if commits:
-        parts.append("Code: " + ", ".join(f"`{commit}`" for commit in commits) + " (`+`: with changes).")
-    return "\n\n".join(part for part in (*parts, _replaced(rows, numbers)) if part)
+        said = ", ".join(f"`{commit[:12]}{commit[40:]}`" for commit in commits)
+        parts.append(f"Code, when a row was finished: {said} (`+`: with changes).")
+    return "\n\n".join(part for part in (*parts, _former(rows, numbers), BEFORE) if part)

@@ -22,9 +22,14 @@ def settings_of(job: Job) -> dict[str, Any]:
     return settings
 
 
+def digest(settings: Mapping[str, Any]) -> str:
+    """Settings in 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def digest_of(job: Job) -> str:
     """A job's settings in 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(settings_of(job), sort_keys=True).encode()).hexdigest()[:16]
+    return digest(settings_of(job))
 
 
 def slug(name: str) -> str:
@@ -67,8 +72,8 @@ class Store:
     def put(self, row: Row, job: Job, seed: int, outcome: Outcome, seconds: float, more: Mapping[str, Any]) -> Result:
         """Keep a number.
 
-        A number of other settings that it replaces stays on record, so that nobody takes the best of several readings
-        of the test set without its being seen.
+        Another number that it replaces stays on record, so that nobody takes the best of several readings of the test
+        set without its being seen.
 
         Args:
             row: its row.
@@ -80,7 +85,7 @@ class Store:
         """
         before = self._read(row, seed)
         replaced = before["replaced"] if before else []
-        if before and before["settings"] != settings_of(job):
+        if before and (before["settings"], before["value"]) != (settings_of(job), outcome.value):
             replaced = [*replaced, {key: before[key] for key in ("value", "finished", "settings")}]
         result: Result = {
             "row": row.name,

@@ -57,6 +57,13 @@ def test_a_replaced_number_stays_on_record(store: Store) -> None:
     assert kept["replaced"][0]["settings"]["base"] == 1.0
 
 
+def test_another_value_of_the_same_settings_stays_on_record(store: Store) -> None:
+    for value in (1.0, 2.0, 2.0):
+        store.put(row("one", JOB), JOB, 0, Outcome(value), 1.0, MORE)
+    kept = store.get(row("one", JOB), JOB, 0)
+    assert kept is not None and [old["value"] for old in kept["replaced"]] == [1.0]
+
+
 def test_settings_name_the_kind_of_job_and_every_field() -> None:
     assert settings_of(JOB) == {"job": "Counted", "base": 7.0, "split": "test"}
 
