@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.batch import Outputs, UInt8Array
 from service.bundle import Precision
 from service.decoding import decode_all
-from service.errors import ClientGone, ImageFailure, Malformed, ServiceError
+from service.errors import ClientGone, ImageFailure, Internal, Malformed, ServiceError
 from service.guards import Guard
 from service.images import ImageRule
 from service.intake import Upload, collect_body
@@ -117,8 +117,8 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
                 response = await _written(service, trace, order, answered)
             finally:
                 service.metrics.note(service.metrics.inflight.dec, trace.images)
-    except ServiceError as error:
-        _count_failed(service, trace, error)
+    except Exception as error:
+        _count_failed(service, trace, error if isinstance(error, ServiceError) else Internal())
         model.statistics.fail(trace)
         raise
     return finish(service, trace, answered, response)

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from service.questions import Known
 
+_START = b"POST "
 _END = b"\r\n\r\n"
 _MAX_HEADS = 1024
 _MAX_BYTES = 1024
@@ -56,7 +57,7 @@ class Heads:
     def find(self, data: bytes) -> Head | None:
         """Returns the head that `data` begins with, if it came before."""
         end = data.find(_END, 0, _MAX_BYTES)
-        return self._heads.get(data[:end]) if end > 0 else None
+        return self._heads.get(data[:end]) if end > 0 and data.startswith(_START) else None
 
     def remember(self, data: bytes, scope: Scope, known: Known) -> None:
         """Keeps the head of a request that was let in, if it is likely to come again.
@@ -71,7 +72,8 @@ class Heads:
         headers = [header for header in scope["headers"] if header != _KEEP_ALIVE]
         names = [name for name, _ in headers]
         plain = _PLAIN.issuperset(names) and names.count(b"content-length") == 1
-        if end < 0 or scope["http_version"] != "1.1" or not plain:
+        # The parser skips empty lines before a request; with them its head would not end where they do.
+        if end < 0 or not data.startswith(_START) or scope["http_version"] != "1.1" or not plain:
             return
         body_bytes = int(dict(headers)[b"content-length"])
         kept = {key: value for key, value in scope.items() if key not in _OWN and key != "route" and "." not in key}

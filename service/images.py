@@ -12,18 +12,28 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
-from service.containers import PNG, Broken, inspect, png_is_full
+from service.colours import coloured, scale_key
+from service.containers import PNG, Broken, Container, inspect, png_is_full
 from service.errors import ImageFailure
 from service.plain_png import decode_plain_png
 
 UInt8Image = NDArray[np.uint8]
 
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings an image of each EXIF orientation upright."""
 _SMALL_BYTES = 8 * 1024
 _SMALL_PIXELS = 64 * 64
-_SAMPLE_LIMITS = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
 # What Pillow's plugins raise on files that lie. MemoryError and RecursionError are left out: those are ours to see.
 _DECODE_ERRORS = (
     OSError,
@@ -33,6 +43,7 @@ _DECODE_ERRORS = (
     LookupError,
     TypeError,
     AttributeError,
+    AssertionError,
     EOFError,
     NotImplementedError,
     struct.error,
@@ -107,8 +118,8 @@ def decode(data: bytes, rule: ImageRule, max_pixels: int) -> UInt8Image:
         if container is None:
             raise ImageError(415, "unsupported-type", "The content is none of PNG, JPEG, WebP, GIF, BMP, TIFF.")
         _check_pixels(container.width, container.height, max_pixels)
-        image = _open(data, container.format, max_pixels)
-        pixels = np.asarray(_resized(_coloured(_oriented(image), rule), rule))
+        image = _open(data, container, max_pixels)
+        pixels = np.asarray(_resized(coloured(_oriented(image), rule.color_mode, rule.alpha_background), rule))
     except Broken as error:
         raise ImageError(422, "undecodable", f"The file is not whole: {error}.") from None
     except Image.DecompressionBombError:
@@ -141,16 +152,20 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise ImageError(413, "too-many-pixels", detail, limit=max_pixels, actual=width * height)
 
 
-def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
+def _open(data: bytes, container: Container, max_pixels: int) -> Image.Image:
     """Opens and fully loads the first frame with the one plugin that the content asks for."""
-    image = Image.open(io.BytesIO(data), formats=[name])
+    image = Image.open(io.BytesIO(data), formats=[container.format])
     # Again, because a plugin may read the size from elsewhere than the container walk did.
     _check_pixels(*image.size, max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiff_extent(image, len(data), max_pixels)
+    elif image.width * image.height > container.width * container.height:
+        raise Broken("it states its size twice")
     image.load()
-    if name == "PNG" and _may_lack_rows(image) and not png_is_full(data):
-        raise Broken("its pixels end early")
+    if container.format == "PNG":
+        if _may_lack_rows(image) and not png_is_full(data):
+            raise Broken("its pixels end early")
+        scale_key(image, depth=data[24])
     return image
 
 
@@ -186,38 +201,11 @@ def _many(value: int | tuple[int, ...]) -> tuple[int, ...]:
 def _oriented(image: Image.Image) -> Image.Image:
     """Applies the EXIF orientation; metadata that cannot be read is no reason to refuse good pixels."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except _DECODE_ERRORS:
         return image
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
-
-
-def _coloured(image: Image.Image, rule: ImageRule) -> Image.Image:
-    """Converts to the model's colours: wide samples to 8 bits, transparency over the background, CMYK through RGB."""
-    if image.mode in _SAMPLE_LIMITS:
-        image = _narrowed(image)
-    if image.has_transparency_data:
-        # RGBA also resolves palettes and colour-keyed transparency, exactly.
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, rule.alpha_background)
-        image = Image.alpha_composite(background, image).convert("RGB")
-    elif image.mode not in ("L", "RGB", "1"):
-        image = image.convert("RGB")
-    return image if image.mode == rule.color_mode else image.convert(rule.color_mode)
-
-
-def _narrowed(image: Image.Image) -> Image.Image:
-    """Scales wide grey samples to 8 bits: 16-bit integers by their high byte, floats from 0…1.
-
-    Integers beyond 16 bits and floats outside 0…1 have no agreed white, so they are refused rather than guessed.
-    """
-    samples = np.asarray(image)
-    top = _SAMPLE_LIMITS[image.mode]
-    if not (samples.min() >= 0 and samples.max() <= top):
-        raise ValueError(f"samples outside 0…{top} have no defined scale")
-    if image.mode == "F":
-        return Image.fromarray(np.rint(samples * 255).astype(np.uint8))
-    return Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+    # Pillow's own `exif_transpose` also writes the other tags anew, and fails where one of them is odd.
+    return image if turn is None else image.transpose(turn)
 
 
 def _resized(image: Image.Image, rule: ImageRule) -> Image.Image:

@@ -77,7 +77,7 @@ async def collect_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         if chunk := message.get("body", b""):
             size += len(chunk)
             if size > max_bytes:
-                raise _over(max_bytes, size, None)
+                raise _over(max_bytes, size)
             chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -90,19 +90,16 @@ def upload_timeout(seconds: float) -> UploadTimeout:
 
 
 def _check_announced(scope: Scope, max_bytes: int) -> None:
-    encoding = announced = expect = b""
+    encoding = announced = b""
     for name, value in scope["headers"]:
         if name == b"content-length":
             announced = announced or value.strip()
         elif name == b"content-encoding":
             encoding = encoding or value.strip()
-        elif name == b"expect":
-            expect = value
     if encoding not in (b"", b"identity"):
         raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
     if announced.isdigit() and (size := int(announced[:_MAX_DIGITS])) > max_bytes:
-        # A client that waits for a go-ahead has sent nothing yet: this connection cannot be reused in step.
-        raise _over(max_bytes, size, {"Connection": "close"} if expect else None)
+        raise _over(max_bytes, size)
 
 
 def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits: Limits) -> Upload:
@@ -168,8 +165,8 @@ def parse_json(body: bytes, end: int, values: int) -> Any:
         raise Malformed(f"The body is not JSON: {error}.") from None
 
 
-def _over(limit: int, actual: int, headers: dict[str, str] | None) -> ServiceError:
-    return TooManyBytes(f"The body is larger than {limit} bytes.", limit=limit, actual=actual, headers=headers)
+def _over(limit: int, actual: int) -> ServiceError:
+    return TooManyBytes(f"The body is larger than {limit} bytes.", limit=limit, actual=actual)
 
 
 def _is_image(body: bytes) -> bool:

@@ -126,6 +126,8 @@ class LaneProtocol(HardenedProtocol):
     def on_message_complete(self) -> None:
         """Offers the lane a request whose body is here."""
         self._begun = False
+        # What else came with it, a pipelined request, does not begin with these bytes.
+        self._opening = None
         super().on_message_complete()
         if self._boarding is not None:
             self._board(*self._boarding)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Draining, Internal, ServiceError, Unauthorized
+from service.flow import ENDED
 from service.metrics import Metrics
 from service.problems import refusal
 from service.state import Service
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+_CLOSE: Headers = [(b"connection", b"close")]
 _OPEN = ("/health/", "/errors/", "/v2/health/")
 _OPEN_PATHS = frozenset(("/metrics", "/docs", "/openapi.json"))
 
@@ -40,16 +42,24 @@ class Edge:
         # HEAD is GET without the body, which the server leaves out by itself.
         inner = {**scope, KEY: trace, "method": "GET" if method == "HEAD" else method}
         status = 0
+        waiting = any(name == b"expect" for name, _ in scope["headers"])
+
+        async def receive_at_last() -> Message:
+            nonlocal waiting
+            waiting = False
+            return await receive()
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *headers_of(trace)]
+                if waiting:  # Its body may come or not, so nobody knows what the connection's next bytes will be.
+                    message["headers"] += _CLOSE
             await send(message)
 
         try:
-            await self._app(inner, receive, send_with_headers)
+            await self._app(inner, receive_at_last if waiting else receive, send_with_headers)
         except ServiceError as error:
             await refusal(error, inner)(inner, receive, send_with_headers)
         # The last place before the server, which would answer with a page of its own.
@@ -100,7 +110,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through, or answers in its place."""
-        reason = self.reason(scope) if scope["type"] == "http" else None
+        # What ended was let in before.
+        reason = self.reason(scope) if scope["type"] == "http" and ENDED not in scope else None
         if reason is None:
             await self._app(scope, receive, send)
         else:

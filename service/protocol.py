@@ -28,6 +28,7 @@ class HardenedProtocol(HttpToolsProtocol):
     _discarded_bytes = 0
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _written = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class does
         """Starts the clock for the first request's headers."""
@@ -56,6 +57,11 @@ class HardenedProtocol(HttpToolsProtocol):
             )
 
     _in_message = False
+
+    def on_message_begin(self) -> None:
+        """Stops the clock of an idle connection, which a refusal just before, in the same bytes, may have started."""
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Stops the clock for headers: from here the app has its own for the body."""
@@ -87,10 +93,17 @@ class HardenedProtocol(HttpToolsProtocol):
         self._in_message = False
         self._stop_header_timer()
         super().on_message_complete()
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            # Answered before its end, which has stopped the clock of an idle connection again.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
-        """Gives a client that was answered early some time to finish its body."""
+        """Gives a client that was answered early some time to finish its body, and every client some to read."""
         super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._watch_writing()
         # With pipelining the newest request may be another one, which is only about to be answered.
         if self._in_message and self.cycle.response_complete and not self.transport.is_closing():
             self._header_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
@@ -100,22 +113,24 @@ class HardenedProtocol(HttpToolsProtocol):
         super().pause_writing()
         self._watch_writing()
 
-    def resume_writing(self) -> None:
-        """Stops that clock."""
-        self._write_timer = _stop(self._write_timer)
-        super().resume_writing()
-
     def _watch_writing(self) -> None:
-        """Looks again later: a slow reader may take its time, one that took nothing meanwhile is cut off."""
-        unread = self.transport.get_write_buffer_size()
+        """Sees to it that a client which reads nothing is cut off; one that reads slowly may take its time."""
+        self._written += 1
+        if self._write_timer is None:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        """Looks again in a while: if nothing was written meanwhile, less must be unread than now."""
+        unread, written = self.transport.get_write_buffer_size(), self._written
 
         def look() -> None:
-            if self.transport.get_write_buffer_size() >= unread:
+            self._write_timer = None
+            still = self.transport.get_write_buffer_size()
+            if still >= unread > 0 and self._written == written:
                 self.transport.abort()
-            else:
-                self._watch_writing()
+            elif still:
+                self._look_later()
 
-        self._write_timer = _stop(self._write_timer)
         self._write_timer = self.loop.call_later(self.write_timeout_s, look)
 
     def _unsupported_upgrade_warning(self) -> None:

@@ -56,15 +56,20 @@ def question_of(scope: Scope) -> Question | None:
     """Returns what a request asks, if it is of a kind that comes again: a multipart boundary never does."""
     if scope["type"] != "http" or scope["path"] not in _PATHS or scope["method"] != "POST":
         return None
-    accept = content_type = b""
+    accept = content_type = None
     for name, value in scope["headers"]:
-        # As elsewhere, the first of several headers of a name is the one that counts.
+        # Which of several headers of a name counts is for the route to say, and for this one request.
         if name == b"accept":
-            accept = accept or value
+            if accept is not None:
+                return None
+            accept = value
         elif name == b"content-type":
-            content_type = content_type or value
+            if content_type is not None:
+                return None
+            content_type = value
         elif name == b"content-encoding":
             return None
+    accept, content_type = accept or b"", content_type or b""
     question = Question(scope["path"], scope["query_string"], accept, content_type)
     long = len(question.query) + len(accept) + len(content_type) > _MAX_BYTES
     return None if long or content_type.startswith(b"multipart/") else question

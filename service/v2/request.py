@@ -74,10 +74,11 @@ def _json_bytes(length: bytes, size: int) -> int:
     """Returns how many bytes of the body are JSON."""
     if not length:
         return size
-    if not length.isdigit() or int(length[:_MAX_DIGITS]) > size:
+    digits = length.lstrip(b"0") or length[-1:]
+    if not length.isdigit() or len(digits) > _MAX_DIGITS or int(digits) > size:
         shown = length.decode("latin-1")[:100]
         raise Malformed(f"Inference-Header-Content-Length is {shown!r}, and the body has {size} bytes.")
-    return int(length)
+    return int(digits)
 
 
 def _outputs(document: dict[str, Any], names: Collection[str]) -> tuple[Requested, ...]:
