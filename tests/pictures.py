@@ -1,6 +1,8 @@
 """Image files of every allowed kind, made in memory."""
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,19 @@ def encode(image: Image.Image | NDArray[Any], form: str, **options: Any) -> byte
     stream = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(stream, form, **options)
     return stream.getvalue()
+
+
+def raw_png(*chunks: tuple[bytes, bytes]) -> bytes:
+    """Writes a PNG of these chunks, by name; IEND comes by itself."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (*chunks, (b"IEND", b""))
+    )
+
+
+def png_header(width: int, height: int, depth: int, colour: int) -> tuple[bytes, bytes]:
+    """The first chunk of a PNG that is not interlaced."""
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
 
 
 def png(seed: int = 0, size: int = 12, channels: int = 3) -> bytes:

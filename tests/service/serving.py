@@ -16,6 +16,7 @@ from service.lane import Lane
 from service.server import Server
 from service.state import Service, create_service
 from tests.conftest import settings
+from tests.pictures import png
 
 MODEL = "cifar10-shallow"
 
@@ -148,13 +149,24 @@ class Held:
     """Holds the default model's runs until `open` is set."""
 
     def __init__(self, running: Serving, fault: Exception | None = None) -> None:
-        self.open = threading.Event()
+        self.open, self.entered = threading.Event(), threading.Event()
         batcher = running.service.registry.get(None).batcher
         self._run, self._fault = batcher._run, fault
         batcher._run = self
 
     def __call__(self, batch: UInt8Array, wants: frozenset[str]) -> Outputs:
+        self.entered.set()
         assert self.open.wait(20)
         if self._fault is not None:
             raise self._fault
         return self._run(batch, wants)
+
+
+async def full(running: Serving, busy: Client, waiting: Client) -> Held:
+    """Fills the default model with a run that is held, and a queue of one image with another request."""
+    held = Held(running)
+    busy.post("/predict", png(), X_Request_Id="busy")
+    await until(held.entered.is_set)
+    waiting.post("/predict", png(), X_Request_Id="waiting")
+    await until(lambda: running.sample("sca_queue_images", model=MODEL) == 1)
+    return held

@@ -1,5 +1,6 @@
 """A question that was asked before is answered without the framework, and just as it is with it."""
 
+import base64
 import threading
 from typing import Any
 
@@ -77,6 +78,19 @@ def test_errors_behind_a_known_question_are_the_same(new_client: NewClient) -> N
     assert compressed.status_code == 415
 
 
+def test_an_empty_header_before_another_decides_nothing_for_others(new_client: NewClient) -> None:
+    client = new_client()
+    body = b'{"images": ["' + base64.b64encode(png(3)) + b'"]}'
+    json = {"Content-Type": "application/json"}
+    odd = [("Content-Type", ""), ("Content-Type", "application/json")]
+    assert client.post("/predict", content=b"", headers=odd).status_code == 400
+    assert client.post("/predict", content=body, headers=json).status_code == 200
+    odd = [("Content-Type", "image/png"), ("Accept", ""), ("Accept", "application/x-npy")]
+    client.post("/features", content=png(3), headers=odd)
+    answer = client.post("/features", content=png(3), headers=PNG | {"Accept": "application/x-npy"})
+    assert answer.headers["content-type"] == "application/x-npy"
+
+
 def test_the_key_is_asked_for_each_time(new_client: NewClient) -> None:
     client = new_client(api_keys="alpha")
     headers = PNG | {"X-API-Key": "alpha"}
@@ -98,6 +112,8 @@ def scope(**changes: Any) -> dict[str, Any]:
         {"headers": [(b"content-type", b"multipart/form-data; boundary=x")]},
         {"headers": [(b"content-encoding", b"gzip")]},
         {"headers": [(b"accept", b"x" * 600)]},
+        {"headers": [(b"accept", b""), (b"accept", b"application/json")]},
+        {"headers": [(b"content-type", b""), (b"content-type", b"image/png")]},
         {"query_string": b"x" * 600},
     ],
 )

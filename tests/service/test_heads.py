@@ -12,7 +12,7 @@ from service.heads import Head, Heads
 from service.lane_protocol import LaneProtocol
 from service.questions import Known
 from tests.pictures import png
-from tests.service.serving import Serving, client, request, run, until
+from tests.service.serving import Serving, client, full, request, run, until
 
 KNOWN = Known(Ask(None, None), None, "route")  # type: ignore[arg-type]  # nobody reads it here
 
@@ -56,6 +56,11 @@ def test_what_is_not_plain_is_not_kept(headers: dict[str, str]) -> None:
     assert remembered(data, scope(content_length="3")).find(data) is not None
     assert remembered(data, scope(content_length="3", connection="keep-alive", user_agent="x")).find(data) is not None
     assert remembered(data, scope(content_length="3") | {"http_version": "1.0"}).find(data) is None
+
+
+def test_what_the_parser_skips_is_no_head() -> None:
+    heads = remembered(b"\n\r\n\r\nPOST /x HTTP/1.1\r\n\r\nabc", scope(content_length="3"))
+    assert heads.find(b"\n\r\n\r\nabc") is None
 
 
 def test_memory_is_bounded() -> None:
@@ -107,6 +112,37 @@ def test_known_heads_go_past_the_parser_and_everything_else_does_not(
             assert len(repeated) == 4
 
     run(models_dir, scenario)
+
+
+def test_a_key_is_needed_with_and_without_empty_lines(models_dir: Path) -> None:
+    async def scenario(running: Serving) -> None:
+        empty = b"\n\r\n\r\n"
+        async with client(running) as one, client(running) as other:
+            for _ in range(2):
+                one.writer.write(empty + request("/predict", png(), X_API_Key="secret"))
+                assert (await one.answer()).status == 200
+            other.writer.write(empty + png())
+            assert (await other.answer()).status == 400
+
+    run(models_dir, scenario, api_keys=["secret"])
+
+
+def test_pipelined_requests_are_not_taken_for_one_another(models_dir: Path) -> None:
+    async def scenario(running: Serving) -> None:
+        async with client(running) as busy, client(running) as waiting, client(running) as one:
+            # Both questions are known, and with an id of their own no head is.
+            await one.ask("/features?output=logits", png(), X_Request_Id="me")
+            await one.ask("/predict", png(), X_Request_Id="me")
+            held = await full(running, busy, waiting)
+            logits, predict = (request(path, png()) for path in ("/features?output=logits", "/predict"))
+            one.writer.write(logits + predict)
+            assert [(await one.answer()).status for _ in range(2)] == [429, 429]
+            held.open.set()
+            assert [(await each.answer()).status for each in (busy, waiting)] == [200, 200]
+            for _ in range(2):
+                assert b'"output":"logits"' in (await one.ask("/features?output=logits", png())).body
+
+    run(models_dir, scenario, queue_images=1)
 
 
 def test_a_broken_image_behind_a_known_head_is_refused(models_dir: Path) -> None:

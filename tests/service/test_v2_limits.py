@@ -31,6 +31,12 @@ def test_limits_are_those_of_the_other_routes(new_client: NewClient) -> None:
         assert metric(client, "sca_rejected_total", reason=reason) == count
 
 
+@pytest.mark.parametrize("length", ["0" * 5000 + "5", "0" * 30 + "9" * 18, "9" * 5000, "1" + "0" * 18])
+def test_a_length_may_have_any_number_of_digits(new_client: NewClient, length: str) -> None:
+    body = json.dumps({"inputs": []}).encode()
+    refused(new_client().post(INFER, content=body, headers={LENGTH: length}), 400)
+
+
 def test_the_queue_the_key_and_draining_refuse_here_too(new_client: NewClient) -> None:
     client = new_client(queue_images=4, api_keys="k")
     key = {"X-API-Key": "k", LENGTH: "0"}
