@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from training.config import ProbeConfig
 from training.presets import PRESETS
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.tables import ACCURACY
@@ -23,6 +24,14 @@ COMPARED: dict[Images, tuple[int, ...]] = {"raw": (32, 64, 128), "whitened": (32
 """Sizes at which SCA is set beside it."""
 TRAINING = Training(steps=8 * (50_000 // 64))
 """Eight passes over CIFAR-10's training images."""
+OF_PATCHES = ProbeConfig(
+    strengths={
+        "svm": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03),
+        "logistic": (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003),
+    },
+    max_iterations=120,
+)
+"""Quadrants have a sixteenth of the features that an SCA has of as many maps; their best penalties are weaker."""
 SYSTEMS: dict[System, str] = {
     "sca": "Shallow SCA",
     "k-means": "Triangle k-means of patches",
@@ -53,7 +62,7 @@ class Point:
             case "sca":
                 return FinalRun(config)
             case "k-means":
-                return KMeansFinal("cifar10", self.maps, whiten=self.images == "whitened")
+                return KMeansFinal("cifar10", self.maps, whiten=self.images == "whitened", probe=OF_PATCHES)
             case "supervised":
                 return SupervisedFinal(config, TRAINING)
 
