@@ -135,6 +135,7 @@ def test_every_claim_of_the_text_has_a_row() -> None:
         "top-2",
         "largest-overall",
         "tied",
+        "sparse minus soft",
         "dead maps 512+4096",
         "deeper 128+2048",
         "deeper 2048 minus shallow",
