@@ -1,12 +1,13 @@
 """`python -m service`: settings → a running server."""
 
+import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
-
-from service.settings import SettingsError, read_settings
+from types import FrameType
 
 EXIT_STARTUP = 1
 EXIT_SETTINGS = 2
@@ -18,6 +19,10 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         0 after a clean stop, 1 if a model or the port cannot be had, 2 for an unknown or bad setting.
     """
+    # Whatever takes time is imported where it is needed: after the signals' handlers here, and each after what may fail
+    # before it.
+    from service.settings import SettingsError, read_settings
+
     try:
         settings = read_settings(arguments)
     except SettingsError as error:
@@ -25,7 +30,6 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_SETTINGS
     # Imports make little garbage and many objects that stay, which the collector would look through time and again.
     gc.disable()
-    # Only now: a bad setting should not have to wait for the libraries.
     from service.bundle import BundleError
     from service.logs import configure_logging
     from service.port import PortError, bind
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return EXIT_STARTUP
     service.registry.start(service.startup_errors.append)
-    # Only now: the framework takes as long as the models, which load meanwhile.
+    # The framework takes as long as the models, which load meanwhile.
     from service.app import create_app
     from service.server import Server
 
@@ -55,10 +59,19 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_STARTUP if service.startup_errors or not server.started else 0
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Ends a process that serves nothing yet."""
+    os._exit(128 + number)
+
+
 if __name__ == "__main__":
+    # Until the server has its own. The first process of a container ignores what it has no handler for.
+    for early in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(early, _leave)
     code = main(sys.argv[1:])
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # closed before the start, or by who read it
+            stream.flush()
     # A thread may still be inside the runtime; tearing the interpreter down under it could crash an orderly exit.
     os._exit(code)

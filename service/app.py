@@ -85,6 +85,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         watch.cancel()
         await asyncio.to_thread(service.registry.close)
         service.pool.shutdown(wait=False, cancel_futures=True)
+        service.pictures.close()
 
 
 def _remember(service: Service) -> Callable[[Exception], None]:

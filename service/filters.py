@@ -12,7 +12,7 @@ from service.bundle import Bundle
 from service.errors import Malformed, NotFound
 
 Kind = Literal["decoder", "encoder"]
-MAX_PICTURE_PIXELS = 50_000_000
+MAX_PICTURE_PIXELS = 16_000_000
 _GAP = 1  # unscaled pixels between two filters
 _PAPER = 255
 

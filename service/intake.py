@@ -144,6 +144,11 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+def list_header(scope: Scope, name: bytes) -> bytes:
+    """Returns a request header that is a list: the values of all its lines, with commas (RFC 9110, section 5.3)."""
+    return b", ".join(value for key, value in scope["headers"] if key == name)
+
+
 def parse_json(body: bytes, end: int, values: int) -> Any:
     """Parses JSON, unless it would take far more memory than its bytes: two of them can become an object of 70.
 

@@ -40,8 +40,9 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     if level != "debug":
-        # The web server warns of every client that speaks no HTTP; what matters it calls an error.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        # They warn of every client that speaks no HTTP or no multipart; what matters they call an error.
+        for name in ("uvicorn.error", "python_multipart"):
+            logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(True)
     ignore_image_warnings()
 

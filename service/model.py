@@ -64,6 +64,11 @@ class Model:
         return self._batcher is not None and self.golden is not None and self.golden.ok
 
     @property
+    def loaded(self) -> bool:
+        """Whether it is loaded, right or wrong."""
+        return self._batcher is not None
+
+    @property
     def state(self) -> str:
         """One sentence for the readiness answer."""
         if self._batcher is None or self.golden is None:

@@ -18,6 +18,6 @@ def bind(host: str, port: int) -> socket.socket:
         sock = socket.socket(family, kind, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-    except OSError as error:
-        raise PortError(f"SCA_HOST={host!r} SCA_PORT={port}: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise PortError(f"SCA_HOST={host!r} SCA_PORT={port}: {getattr(error, 'strerror', None) or error}") from None
     return sock

@@ -1,7 +1,10 @@
 """The server's HTTP/1.1 protocol, hardened: deadlines for headers and readers, a cap on headers, errors as problems."""
 
 import asyncio
+import sys
+from collections.abc import Iterator
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, Malformed, ServiceError
@@ -29,6 +32,7 @@ class HardenedProtocol(HttpToolsProtocol):
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _written = 0
+    _received = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class does
         """Starts the clock for the first request's headers."""
@@ -50,6 +54,7 @@ class HardenedProtocol(HttpToolsProtocol):
         # In a message the clock is that of a body whose answer is already out; what comes then are no headers.
         if self._header_timer is not None and not self._in_message:
             self._header_bytes += len(data)
+        self._received = data
         super().data_received(data)
         if self._header_timer is not None and not self._in_message and self._header_bytes > self.max_header_bytes:
             self._refuse(
@@ -65,6 +70,8 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Stops the clock for headers: from here the app has its own for the body."""
+        if self.parser.should_upgrade():
+            return  # an offer to change the protocol, or CONNECT: see `_unsupported_upgrade_warning`
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self.max_header_bytes:
             self._refuse_headers()
@@ -90,6 +97,8 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Notes that what comes next are headers again."""
+        if self.parser.should_upgrade():
+            return
         self._in_message = False
         self._stop_header_timer()
         super().on_message_complete()
@@ -134,7 +143,21 @@ class HardenedProtocol(HttpToolsProtocol):
         self._write_timer = self.loop.call_later(self.write_timeout_s, look)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Says nothing: any client could fill the log with it."""
+        """Stays with HTTP/1.1, as a server may (RFC 9110, section 7.8), when a client offers another protocol.
+
+        Called in the handler of the error by which the parser tells of it. That has stopped after the head, and would
+        take the body for the other protocol's bytes; so a new one gets the same head without the offer, and goes on.
+        """
+        offer = sys.exc_info()[1]
+        assert isinstance(offer, httptools.HttpParserUpgrade)
+        method, rest = self.parser.get_method(), self._received[offer.args[0] :]
+        if method == b"CONNECT":
+            self._refuse(Malformed("CONNECT is not supported."))
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in _without_offer(self.headers)]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join((*lines, b"", rest)))
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP with a problem, like everything else."""
@@ -164,6 +187,18 @@ class HardenedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + bytes(answer.body))
         self.transport.close()
+
+
+def _without_offer(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Leaves out what offers another protocol; whatever else `Connection` says stays."""
+    for name, value in headers:
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            value = b", ".join(token for token in tokens if token.lower() not in (b"upgrade", b"http2-settings"))
+            if not value:
+                continue
+        if name not in (b"upgrade", b"http2-settings"):
+            yield name, value
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

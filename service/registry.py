@@ -117,7 +117,7 @@ class Registry:
         Raises:
             NotReady: It cannot be loaded.
         """
-        if model.expected:
+        if model.expected or model.loaded:
             return
         if model.label not in self._late:
             self._late[model.label] = asyncio.create_task(asyncio.to_thread(self._load_late, model))
@@ -156,6 +156,7 @@ class Registry:
 
     def _load_late(self, model: Model) -> None:
         self._load(model, beside=self.models[model.name])
-        model.expected = True
+        # If it computes wrong numbers, only those who ask for it are refused: it is not what the operator asked for.
+        model.expected = model.ready
         if self._closed:
             model.close()

@@ -12,6 +12,7 @@ from service import __version__
 from service.cpus import usable_cpus
 from service.intake import Limits
 from service.metrics import Metrics
+from service.pictures import Pictures
 from service.registry import Registry
 from service.settings import Settings
 
@@ -30,6 +31,7 @@ class Service:
         pool: Threads for decoding, and for parsing and writing large bodies.
         pool_threads: How many those are.
         limits: What a request may bring.
+        pictures: Where filters are drawn.
         draining: Whether the server finishes its work and takes no more.
         startup_errors: What kept a model from loading.
     """
@@ -40,6 +42,7 @@ class Service:
     pool: ThreadPoolExecutor
     pool_threads: int
     limits: Limits
+    pictures: Pictures = field(default_factory=Pictures)
     draining: bool = False
     startup_errors: list[Exception] = field(default_factory=list)
 

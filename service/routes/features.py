@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
-from service.intake import header, parse
+from service.intake import header, list_header, parse
 from service.model import Model
 from service.openapi import FEATURES_ANSWER, IMAGES_BODY, answers
 from service.problems import listed
@@ -45,7 +45,7 @@ async def features(
     ] = DEFAULT_OUTPUT,
 ) -> Response:
     """Computes the feature vector of each image."""
-    chosen = pick_format(form, header(request.scope, b"accept"))
+    chosen = pick_format(form, list_header(request.scope, b"accept"))
     if encoding == "base64" and chosen is not JSON:
         raise Malformed(f"encoding=base64 is a way to write JSON, and {chosen.media_type} is asked for.")
     service = service_of(request)

@@ -1,18 +1,19 @@
 """`GET /filters`, `GET /filters/{index}`: pictures of what the model has learned."""
 
-import asyncio
+import hashlib
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.bundle import Bundle
 from service.filters import Kind, draw_filter, draw_grid, pick_filters
-from service.intake import header
+from service.guards import Guard
+from service.intake import list_header
 from service.openapi import PNG_ANSWER, answers
 from service.routes.parameters import ModelName, ModelVersion
 from service.state import service_of
+from service.trace import trace_of
 
 router = APIRouter(tags=["filters"])
 
@@ -24,7 +25,7 @@ Columns = Annotated[int | None, Query(ge=1, description="Filters in a row; left 
 
 @router.get(
     "/filters",
-    responses=answers(PNG_ANSWER, 400, 401, 404, 500, 503),
+    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504),
     response_class=Response,
 )
 async def all_filters(
@@ -43,7 +44,7 @@ async def all_filters(
 
 @router.get(
     "/filters/{index}",
-    responses=answers(PNG_ANSWER, 400, 401, 404, 500, 503),
+    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504),
     response_class=Response,
 )
 async def one_filter(
@@ -61,11 +62,18 @@ async def one_filter(
 
 
 async def _picture(request: Request, bundle: Bundle, draw: Callable[[], bytes]) -> Response:
-    """Draws in the pool, unless the client already has this very picture."""
+    """Draws, unless the client already has this very picture; ends when the client leaves or its time is up."""
     # The address and the file decide every pixel, so together they are the tag.
-    tag = f'"{bundle.manifest.files["filters.npz"].sha256[:32]}"'
+    address = f"{request.url.path}?{request.url.query}".encode()
+    tag = f'"{bundle.manifest.files["filters.npz"].sha256[:32]}-{hashlib.sha256(address).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Model": bundle.name, "X-Model-Version": bundle.version}
-    if tag.encode() in header(request.scope, b"if-none-match"):
+    if tag.encode() in list_header(request.scope, b"if-none-match"):
         return Response(status_code=304, headers=headers)
-    picture = await asyncio.get_running_loop().run_in_executor(service_of(request).pool, partial(draw))
+    service = service_of(request)
+    seconds = service.settings.request_timeout_s
+    trace = trace_of(request.scope)
+    trace.stage = "encode"
+    async with Guard(request.scope, request.receive, trace, seconds, seconds) as guard:
+        guard.uploaded()
+        picture = await service.pictures.draw(draw)
     return Response(picture, headers=headers, media_type="image/png")

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.intake import header
+from service.intake import list_header
 from service.openapi import answers, json_answer
 from service.state import service_of
 
@@ -54,7 +54,7 @@ async def ready(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Writes all metrics in the Prometheus text format, or in OpenMetrics if asked."""
-    encode, media_type = choose_encoder(header(request.scope, b"accept").decode("latin-1"))
+    encode, media_type = choose_encoder(list_header(request.scope, b"accept").decode("latin-1"))
     body = await asyncio.get_running_loop().run_in_executor(None, encode, service_of(request).metrics.registry)
     return Response(body, headers={"Content-Type": media_type})
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.errors import Malformed
 from service.flow import Answered, Ask, Order, answer
-from service.intake import header, parse
+from service.intake import header, list_header, parse
 from service.model import Model
 from service.openapi import IMAGES_BODY, PREDICT_ANSWER, answers
 from service.problems import listed
@@ -39,7 +39,7 @@ async def predict(
     form: Annotated[str | None, Query(alias="format", description="Only json.")] = None,
 ) -> Response:
     """Computes the most probable classes of each image."""
-    pick_format(form, header(request.scope, b"accept"), (JSON,))
+    pick_format(form, list_header(request.scope, b"accept"), (JSON,))
     service = service_of(request)
     classes = len(service.registry.get(model, version).bundle.manifest.labels)
     if top_k > classes:

@@ -56,6 +56,6 @@ def of_configuration(model: Model, settings: Settings) -> dict[str, Any]:
         "output": [
             {"name": name, "data_type": "TYPE_FP32", "dims": shape} for name, shape in model.session.outputs.items()
         ],
-        "instance_group": [{"name": model.name, "kind": kind, "count": settings.concurrent_runs}],
+        "instance_group": [{"name": model.name, "kind": kind, "count": model.session.runs}],
         "dynamic_batching": {"max_queue_delay_microseconds": round(settings.max_wait_ms * 1000)},
     }

@@ -1,5 +1,6 @@
 """How the server starts, refuses to start, drains and leaves."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -157,6 +158,27 @@ def test_a_signal_while_loading_leaves_with_zero(start: Start, models_dir: Path)
     server = start(wait=False)
     server.wait_for_port()
     assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_signal_before_anything_is_served_ends_the_first_process_of_a_container(models_dir: Path) -> None:
+    # A process namespace is what a container is: the kernel drops signals that its first process does not handle.
+    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no process namespaces here: signals to the first process of one were NOT tested")
+    environ = os.environ | {"SCA_MODELS_DIR": str(models_dir), "SCA_PORT": "0"}
+    command = [*unshare, sys.executable, "-m", "service"]
+    with subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL) as outer:
+        try:
+            children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+            limit = time.monotonic() + 20
+            while outer.poll() is None and time.monotonic() < limit:  # until the interpreter has begun with our code
+                for inner in children.read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(inner), signal.SIGTERM)
+                time.sleep(0.05)
+            assert outer.returncode == 128 + signal.SIGTERM  # a server that serves ends with 0
+        finally:
+            outer.kill()
 
 
 def test_work_that_outlasts_the_drain_time_does_not_hold_the_exit(start: Start) -> None:

@@ -32,6 +32,12 @@ def vectors(client: TestClient, **kwargs: object) -> NDArray[np.float32]:
     return rows
 
 
+def test_several_accept_lines_are_one_list(client: TestClient) -> None:
+    headers = [("Content-Type", "image/png"), ("Accept", "text/html"), ("Accept", "application/x-npy")]
+    answer = client.post("/features", content=png(), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-npy")
+
+
 def test_the_vectors_are_the_models(client: TestClient) -> None:
     model = service_of(client).registry.get(None)
     golden = model.bundle.arrays("golden.npz")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.app import create_app
 from service.bundle import BundleError, load_bundle
+from service.golden import Golden
 from service.session import Session
 from tests.bundles import write_bundle, write_manifest
 from tests.conftest import TestClient, metric, ready, service_of, settings
@@ -172,6 +173,19 @@ def test_a_fast_graph_that_computes_wrong_numbers_is_not_served(start: Any, gold
     assert checks(client)[f"model:{MODEL}"] and not checks(client)[f"model:{FAST}"]
     assert ask(client, golden, precision="fast").status_code == 503
     assert_like(ask(client, golden, precision="exact"), golden, "exact")
+
+
+def test_a_wrong_graph_that_one_client_asks_for_leaves_the_service_ready(
+    start: Any, tmp_path: Path, golden: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start()
+    monkeypatch.setattr("service.session.Session.check_golden", lambda self: Golden(1.0, 1.0))
+    for _ in range(2):
+        answer = ask(client, golden, precision="fast")
+        assert answer.status_code == 503 and "golden images differ" in answer.json()["detail"]
+    monkeypatch.undo()
+    assert client.get("/health/ready").status_code == 200
+    assert_like(ask(client, golden), golden, "exact")
 
 
 def test_a_bundle_that_changed_meanwhile_is_not_mixed(
