@@ -135,6 +135,12 @@ class Metrics:
             ("model",),
             registry=registry,
         )
+        self.golden_ratio = Gauge(
+            "sca_golden_error_ratio",
+            "Golden error at the last check, as a share of what is accepted: above 1 the model is not ready.",
+            ("model",),
+            registry=registry,
+        )
         self.build_info = Gauge(
             "sca_build_info", "1, with the versions in use.", ("version", "onnxruntime", "python"), registry=registry
         )

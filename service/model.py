@@ -176,6 +176,7 @@ class Model:
             self.golden = Golden(float("nan"), float("nan"))
         self.checked_at = time.monotonic()
         metrics.golden_error.labels(self.label).set(self.golden.max_abs_error)
+        metrics.golden_ratio.labels(self.label).set(self.golden.relative_error / self.golden.tolerance)
         metrics.model_ready.labels(self.label, self.version).set(self.ready)
         if not self.golden.ok:
             logger.error(

@@ -19,5 +19,10 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except (OSError, UnicodeError) as error:
-        raise PortError(f"SCA_HOST={host!r} SCA_PORT={port}: {getattr(error, 'strerror', None) or error}") from None
+        raise port_error(host, port, error) from None
     return sock
+
+
+def port_error(host: str, port: int, error: Exception) -> PortError:
+    """Says in one line why an address cannot be had."""
+    return PortError(f"SCA_HOST={host!r} SCA_PORT={port}: {getattr(error, 'strerror', None) or error}")

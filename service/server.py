@@ -16,6 +16,7 @@ from service.app import App
 from service.lane import Lane
 from service.lane_protocol import protocol_class
 from service.middleware import Gate
+from service.port import port_error
 from service.state import Service
 
 logger = logging.getLogger(__name__)
@@ -55,8 +56,14 @@ class Server(uvicorn.Server):
         self._drain_started: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts listening, and says where."""
-        await super().startup(sockets)
+        """Starts listening, and says where; a server that took the same address at the same time may be earlier."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            settings = self._service.settings
+            self._service.startup_errors.append(port_error(settings.host, settings.port, error))
+            self.should_exit = True
+            return
         for sock in sockets or ():
             host, port = sock.getsockname()[:2]
             logger.info("listening", extra={"host": host, "port": port})

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from service.settings import Settings
 
 Loader = Callable[[str], Any]
@@ -84,3 +86,11 @@ def test_compose_mounts_files_that_exist(root: Path, load_yaml: Loader) -> None:
 def test_actions_are_pinned_by_commit(root: Path) -> None:
     uses = re.findall(r"uses: (\S+)", (root / ".github/workflows/ci.yml").read_text())
     assert uses and all(re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", action) for action in uses)
+
+
+@pytest.mark.parametrize("component", ["autoscale-queue", "autoscale-cpu"])
+def test_who_scales_says_how_many_replicas_there_are(component: str, root: Path, load_yaml: Loader) -> None:
+    text = (root / "deploy" / "kubernetes" / component / "kustomization.yaml").read_text(encoding="utf-8")
+    (patch,) = load_yaml(text)["patches"]
+    assert patch["target"] == {"kind": "Deployment", "name": "sca-features"}
+    assert load_yaml(patch["patch"]) == [{"op": "remove", "path": "/spec/replicas"}]

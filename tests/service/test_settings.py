@@ -60,6 +60,12 @@ def test_lists_are_comma_separated() -> None:
     assert read_settings([], {"SCA_API_KEYS": ""}).api_keys == ()
 
 
+@pytest.mark.parametrize("origin", ["https://a.example/", "a.example", "https://a.example/x", "https://", "ftp s://x"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(SettingsError, match="SCA_CORS_ORIGINS"):
+        read_settings([], {"SCA_CORS_ORIGINS": f"*,http://localhost:3000,{origin}"})
+
+
 @pytest.mark.parametrize("name", ["SCA_API_KEYS", "SCA_API_KEY", "SCA_TOKEN"])
 def test_secrets_are_never_shown(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
