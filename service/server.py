@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -57,12 +58,12 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts listening, and says where; a server that took the same address at the same time may be earlier."""
-        try:
-            await super().startup(sockets)
-        except OSError as error:
+        await super().startup(sockets)
+        if any(sock.fileno() < 0 for sock in sockets or ()):  # that is how uvloop says that it could not listen
             settings = self._service.settings
+            error = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             self._service.startup_errors.append(port_error(settings.host, settings.port, error))
-            self.should_exit = True
+            self.started, self.should_exit = False, True
             return
         for sock in sockets or ():
             host, port = sock.getsockname()[:2]

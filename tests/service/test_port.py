@@ -11,7 +11,7 @@ from service.state import create_service
 from tests.conftest import settings
 
 
-@pytest.mark.parametrize("host", ["a..b", "256.1.1.1", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["a..b", "256.1.1.1"])
 def test_a_bad_host_is_named(host: str) -> None:
     with pytest.raises(PortError, match=f"SCA_HOST='{host}' SCA_PORT=8000: ."):
         bind(host, 8000)
