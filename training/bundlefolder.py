@@ -1,29 +1,38 @@
 """A bundle's folder: filled out of sight, put in its place when it is whole, every file listed with its SHA-256."""
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+ABANDONED_S = 3600.0
+"""Seconds after which a folder that is being filled is taken for one that nobody fills any more."""
+
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `target` when the block has ended without an error."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # nobody else's, whatever its number
+    partial = hidden / target.name
+    partial.mkdir()
     try:
         yield partial
         if target.exists():
-            target.rename(target.with_name(f".{target.name}.old.{os.getpid()}"))
+            target.rename(hidden / "old")
         partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for left in target.parent.glob(f".{target.name}.*"):  # the old bundle, and halves that a killed run has left
-        shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
+    for left in target.parent.glob(f".{target.name}.*"):  # halves that killed runs have left
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,24 @@ import torch
 from torch import Tensor
 
 
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when it is whole and on disk; it is gone if it never is."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as sink:
+            yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as sink:
+    with _replacing(path) as sink:
         sink.write(data)
-        sink.flush()
-        os.fsync(sink.fileno())
-    partial.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -30,13 +41,9 @@ def write_json(path: Path, content: Any) -> None:
 def save(path: Path, arrays: Mapping[str, Tensor | npt.NDArray[Any]]) -> None:
     """Write named arrays as `.npz`, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as sink:
+    with _replacing(path) as sink:
         plain: dict[str, Any] = {k: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for k, v in arrays.items()}
         np.savez(sink, allow_pickle=False, **plain)
-        sink.flush()
-        os.fsync(sink.fileno())
-    partial.replace(path)
 
 
 def load(path: Path) -> dict[str, Tensor]:

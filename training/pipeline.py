@@ -15,9 +15,9 @@ from training.augmentation import AugmentedSource
 from training.card import write_card
 from training.config import RunConfig
 from training.datasets import Dataset
-from training.export import OnnxModel, TrainedModel, build_checked, next_version, write_bundle
+from training.export import OnnxModel, TrainedModel, build_checked, nothing, write_bundle
 from training.extraction import BatchExtractor, extract
-from training.fast.bundle import extend
+from training.fast.bundle import extend_or_warn
 from training.features import CPU
 from training.fit import LayerFit
 from training.framing import Framing, framed
@@ -27,6 +27,7 @@ from training.runfolder import ConfigError, RunFolder
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, reorder
 from training.stack import FeatureExtractor
+from training.versions import VersionNumber
 from training.whitening import Preprocessing
 
 Result = TypeVar("Result")
@@ -102,7 +103,6 @@ class Pipeline:
             model = TrainedModel(self.config, self.dataset, extractor.cpu(), probe)
             with self.folder.timed("export"):
                 bundle = self._export(model)
-            parallel.wait()
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
         self.folder.write("summary.json", {"bundle": str(bundle), "manifest": manifest})
         return Summary(bundle, manifest, dict(self.folder.stages))
@@ -227,19 +227,20 @@ class Pipeline:
         return images, [parallel.share(*part) for part in bounds]
 
     def _export(self, model: TrainedModel) -> Path:
-        name = self.config.name
-        version = self.version or self.folder.read("version.json", None) or next_version(self.models_dir, name)
-        if not parallel.is_first():
-            return self.models_dir / name / version
-        self.folder.write("version.json", version)
+        number = VersionNumber(self.folder, self.models_dir / self.config.name)
+        if parallel.is_first():
+            version = self.version or number.take()
+            self._write_bundle(model, version)
+            number.keep(version)
+        parallel.wait()
+        return number.bundles / str(number.kept["version"])
+
+    def _write_bundle(self, model: TrainedModel, version: str) -> None:
         onnx_bytes = build_checked(model, version)
-        threads = torch.get_num_threads()
-        run = OnnxModel(onnx_bytes, threads)
+        run = OnnxModel(onnx_bytes, torch.get_num_threads())
         report = reporting.report(model, run, self.command, self.folder, self._dead_maps())
-        parts = (model, onnx_bytes, version, self.models_dir, write_card(model, report), report)
-        if not self.fast:
-            return write_bundle(*parts)
-        return write_bundle(*parts, functools.partial(extend, dataset=self.dataset, threads=threads))
+        more = functools.partial(extend_or_warn, dataset=self.dataset) if self.fast else nothing
+        write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report, more)
 
     def _dead_maps(self) -> int:
         """Maps of all layers that won nothing in their last epoch."""

@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import json
 import os
 import re
 import shlex
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import torch
@@ -32,6 +34,7 @@ def numbers(text: str) -> list[int]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m training.run",
         description="Train a sparse convolutional autoencoder and its probe, and write a model bundle. "
         "An interrupted run resumes when it is started again, to the same result.",
@@ -217,8 +220,11 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         dataset = load_dataset(config, options)
         device = pick_device(options.device)
         summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device).run()
-    except (DataError, ImageError, ConfigError, DivergedError, ParityError, DeviceError) as error:
+    except (DataError, ImageError, ConfigError, DivergedError, ParityError, DeviceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (json.JSONDecodeError, zipfile.BadZipFile) as error:
+        print(f"error: what {folder} holds cannot be read ({error}); --fresh begins anew", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from the checkpoints in {folder}", file=sys.stderr)

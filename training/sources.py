@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from training.colours import coloured, scale_key, upright
+
 Pixels = npt.NDArray[np.uint8]
 Indices = slice | npt.NDArray[np.int64]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -53,16 +55,12 @@ def decode(path: Path, size: int, color_mode: str) -> Pixels:
     try:
         with Image.open(path) as opened:
             opened.load()
-            image = ImageOps.exif_transpose(opened)
+            if opened.format == "PNG":
+                with path.open("rb") as file:
+                    scale_key(opened, depth=file.read(25)[24])
+            image = coloured(upright(opened), color_mode)
     except Exception as error:  # Pillow's decoders raise whatever comes up
         raise ImageError(f"{path}: {error}") from error
-    if image.mode.startswith("I"):  # 16 bits of grey: the high byte, which `convert` would clip instead
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    image = image.convert(color_mode)
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image, np.uint8).reshape(size, size, -1)
@@ -98,6 +96,15 @@ class FolderSource:
         for row, image in zip(out, images, strict=True):
             row[:] = image
         return out
+
+    def identity(self) -> bytes:
+        """What tells other images from these without decoding them."""
+        shared = os.path.commonpath([os.path.abspath(path) for path in self.paths])
+        lines = [self.color_mode]
+        for path in self.paths:
+            status = os.stat(path)
+            lines.append(f"{os.path.relpath(path, shared)} {status.st_size} {status.st_mtime_ns}")
+        return "\n".join(lines).encode(errors="surrogateescape")
 
     def take(self, order: npt.NDArray[np.int64]) -> "FolderSource":
         """The same files in another order."""

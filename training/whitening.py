@@ -3,6 +3,7 @@
 Letters: N images, C channels, H W positions, d = C * H * W.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ from torch import Tensor, nn
 from training import parallel
 from training.config import RunConfig
 from training.sources import ImageSource
+from training.splits import DataError
 
 FIT_IMAGES = 1024
 """Images measured at a time."""
+MOST_NUMBERS = 64 * 64 * 3
+"""Of an image that is whitened: its covariance and what is made of it already take 5 GB."""
 
 
 def to_planes(images: Tensor) -> Tensor:
@@ -192,27 +196,30 @@ KINDS: dict[str, type[ContrastNormalisation] | type[ZcaWhitening] | type[Separab
 }
 
 
-def measure(images: ImageSource, contrast_epsilon: float, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+def measure(
+    images: ImageSource, contrast_epsilon: float, device: torch.device | None = None, mean_only: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mean (C, H, W) float32 and covariance (d, d) float64 of contrast-normalised images, in one pass.
 
     Args:
         images: uint8 (N, H, W, C); read in blocks, shared between the processes of a job.
         contrast_epsilon: see `normalise_contrast`.
         device: where to compute; the results are on the processor.
+        mean_only: leaves the covariance (0, 0), and the memory that it takes.
     """
     _, height, width, channels = images.shape
     size = channels * height * width
+    side = 0 if mean_only else size
     total = torch.zeros(size, dtype=torch.float64, device=device)
-    products = torch.zeros(size, size, dtype=torch.float64, device=device)
+    products = torch.zeros(side, side, dtype=torch.float64, device=device)
     first, last = parallel.share(0, len(images))
     for start in range(first, last, FIT_IMAGES):
         block = torch.from_numpy(images[start : min(start + FIT_IMAGES, last)]).to(device)
         flat = normalise_contrast(to_planes(block), contrast_epsilon).flatten(1)
         total += flat.sum(0)
-        products += flat.T @ flat
-    total, products = parallel.sum_(total.cpu()), parallel.sum_(products.cpu())
-    mean = total / len(images)
-    covariance = products / len(images) - torch.outer(mean, mean)
+        products += flat[:, :side].T @ flat[:, :side]
+    mean, products = parallel.sum_(total.cpu()) / len(images), parallel.sum_(products.cpu())
+    covariance = products / len(images) - torch.outer(mean[:side], mean[:side])
     return mean.float().view(channels, height, width), covariance
 
 
@@ -220,7 +227,13 @@ def fit(images: ImageSource, config: RunConfig, device: torch.device | None = No
     """What `config.whitening` asks for, fitted on training images uint8 (N, H, W, C)."""
     if config.whitening == "none":
         return PixelScaling()
-    mean, covariance = measure(images, config.contrast_epsilon, device)
+    size, mean_only = math.prod(images.shape[1:]), config.whitening == "contrast"
+    if size > MOST_NUMBERS and not mean_only:
+        raise DataError(
+            f"whitening {config.whitening}: images of {size:,} numbers are too large, its covariance would take "
+            f"{8 * size**2 / 1e9:.0f} GB; --whitening contrast needs none, and a smaller --size less"
+        )
+    mean, covariance = measure(images, config.contrast_epsilon, device, mean_only)
     return KINDS[config.whitening].fit(mean, covariance, config.contrast_epsilon, config.whitening_epsilon)
 
 

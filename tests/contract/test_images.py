@@ -1,5 +1,7 @@
 """Training on a folder reads an image file to the same pixels as the service that will get such files."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from PIL import Image
 from service.images import ImageRule
 from service.images import decode as served
 from tests.bundles import smooth_images
-from tests.pictures import encode, every_kind
+from tests.pictures import encode, every_kind, png_header, raw_png
 from tests.training.drawn import config
 from tests.training.untrained import model
 from training.export import TrainedModel
@@ -33,6 +35,17 @@ def see_through(mode: str) -> bytes:
     return encode(image.convert(mode), "PNG")
 
 
+def oddly_tagged() -> bytes:
+    entries = struct.pack(">HHIHHHHI", 0x0112, 3, 1, 6, 0, 0x0128, 2, 4) + b"odd\x00"
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08" + struct.pack(">H", 2) + entries + bytes(4)
+    return encode(PHOTO, "JPEG", exif=exif)
+
+
+def keyed(depth: int) -> bytes:
+    rows = zlib.compress(b"\x00\x1b\xe4" * 23)
+    return raw_png(png_header(16 // depth, 23, depth, 0), (b"tRNS", b"\x00\x01"), (b"IDAT", rows))
+
+
 SPECIAL: dict[str, Callable[[], bytes]] = {
     "alpha": lambda: see_through("RGBA"),
     "grey-alpha": lambda: see_through("LA"),
@@ -40,6 +53,11 @@ SPECIAL: dict[str, Callable[[], bytes]] = {
     "palette-transparent": lambda: encode(PHOTO.convert("P"), "PNG", transparency=7),
     "bilevel": lambda: encode(PHOTO.convert("1"), "PNG"),
     "grey16": lambda: encode(GREY16, "PNG"),
+    "grey16-keyed": lambda: encode(GREY16, "PNG", transparency=0),
+    "grey2-keyed": lambda: keyed(2),
+    "grey4-keyed": lambda: keyed(4),
+    "float": lambda: encode(np.asarray(PHOTO.convert("L"), np.float32) / 255, "TIFF"),
+    "rotated, odd tags": oddly_tagged,
     "cmyk": lambda: encode(PHOTO.convert("CMYK"), "JPEG"),
     "rotated": rotated,
 }

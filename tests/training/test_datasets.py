@@ -129,13 +129,17 @@ def test_cifar10_is_found_flat(cifar10: Path) -> None:
     check_cifar10(cifar10 / "cifar-10-batches-bin")
 
 
+@pytest.mark.parametrize("download", [False, True])
 def test_cifar10_is_read_from_the_published_archive(
-    cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    download: bool, cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = official.pack_cifar10(cifar10 / "cifar-10-batches-bin")
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive)
     monkeypatch.setattr(datasets, "CIFAR10_SHA256", hashlib.sha256(archive).hexdigest())
-    check_cifar10(tmp_path, download=True)  # it is there already: nothing is fetched
+    check_cifar10(tmp_path, download)  # it is there already: nothing is fetched
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(archive[:-1])
+    with pytest.raises(DataError, match="downloading is off"):
+        check_cifar10(tmp_path, download=False)
 
 
 def link(source: Path, target: Path) -> None:

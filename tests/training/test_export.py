@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,12 @@ def test_writing_again_gives_the_same_bytes(model: TrainedModel, tmp_path: Path)
 
 def test_a_version_that_is_there_is_replaced_whole(model: TrainedModel, tmp_path: Path) -> None:
     write(model, tmp_path, card="# old\n")
-    (tmp_path / "drawn-separable" / ".1.999").mkdir()  # half a bundle, of a run that was killed
+    for name in (".1.killed", ".1.busy"):  # half a bundle, of a run that was killed, and of one that is at work
+        (tmp_path / "drawn-separable" / name).mkdir()
+    os.utime(tmp_path / "drawn-separable" / ".1.killed", (0, 0))
     bundle = write(model, tmp_path, card="# new\n")
     assert (bundle / "README.md").read_text() == "# new\n"
-    assert [entry.name for entry in bundle.parent.iterdir()] == ["1"], "something was left behind"
+    assert {entry.name for entry in bundle.parent.iterdir()} == {"1", ".1.busy"}, "something was left behind"
 
 
 @pytest.mark.parametrize("failing", ["golden.npz", "filters.npz"])

@@ -1,5 +1,7 @@
 """Folders of image files as data sets: decoded when asked for, in order, like the service does."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +111,19 @@ def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:100])
     with pytest.raises(ImageError, match=broken.name):
         own.train.images[:]
+
+
+def test_a_folder_is_another_one_when_a_picture_has_changed(own: Dataset, tmp_path: Path) -> None:
+    source = own.train.images
+    assert isinstance(source, FolderSource)
+    folder = Path(os.path.commonpath(source.paths))
+    copied = tmp_path / "copied"
+    shutil.copytree(folder, copied)
+    paths = [str(copied / Path(path).relative_to(folder)) for path in source.paths]
+    there = FolderSource(paths, source.size, source.color_mode)
+    assert there.identity() == source.identity(), "where it lies is no matter"
+    assert FolderSource([os.path.relpath(path) for path in paths], source.size, source.color_mode).identity() == (
+        source.identity()
+    )
+    Image.new("RGB", (9, 9)).save(paths[0], "PNG")
+    assert there.identity() != source.identity()

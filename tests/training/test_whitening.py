@@ -8,9 +8,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from tests.training.drawn import config, flat, photos
+from tests.training.drawn import config, dataset, flat, photos
 from training import checkpoints, whitening
 from training.config import Whitening as Kind
+from training.splits import DataError
 from training.whitening import PixelScaling, SeparableWhitening, Whitening, ZcaWhitening
 
 KINDS: tuple[Kind, ...] = ("zca", "separable")
@@ -184,3 +185,15 @@ def test_what_is_saved_is_restored_to_the_bit(kind: Kind, tmp_path: Path) -> Non
     again = whitening.restore(checkpoints.load(path), settings)
     pixels = torch.from_numpy(images)
     assert type(again) is type(made) and torch.equal(again(pixels), made(pixels))
+
+
+def test_contrast_alone_needs_no_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.asarray(dataset().train.images)
+    (mean, _), (alone, nothing) = (whitening.measure(images, 10.0, mean_only=only) for only in (False, True))
+    torch.testing.assert_close(alone, mean, rtol=0, atol=0)
+    assert nothing.shape == (0, 0)
+    monkeypatch.setattr(whitening, "MOST_NUMBERS", images[0].size - 1)
+    assert whitening.fit(images, config("contrast")).kind == "contrast"
+    for kind in ("zca", "separable"):
+        with pytest.raises(DataError, match=f"whitening {kind}: images of 432 numbers are too large"):
+            whitening.fit(images, config(kind))

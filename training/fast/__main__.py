@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
+
 from training.datasets import DataError, load
 from training.export import ParityError
 from training.fast.bundle import add
@@ -31,15 +33,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Run it; returns the exit status: 0, or 1 with one line on what is wrong."""
     options = parse(arguments)
     try:
+        options.bundle = options.bundle.resolve()
         facts = json.loads((options.bundle / "manifest.json").read_text(encoding="utf-8"))
         if options.folder:
             shape = facts["input"]
             dataset = load_folder(facts["dataset"], options.folder, shape["height"], shape["color_mode"])
         else:
             dataset = load(facts["dataset"], options.data_dir, not options.no_download)
+        if list(dataset.label_names) != facts["labels"]:
+            raise DataError(f"{dataset.name} has other labels than {options.bundle} has learnt")
         add(options.bundle, dataset, options.threads)
     except (DataError, ImageError, ParityError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (KeyError, ValueError, DecodeError) as error:
+        print(f"error: {options.bundle} is no whole bundle: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     fast = json.loads((options.bundle / "manifest.json").read_text(encoding="utf-8"))["fast"]
     print(json.dumps(fast, indent=2, ensure_ascii=False))

@@ -1,10 +1,12 @@
 """A bundle and its data set in, the same with a `fast` variant out: its graph, golden outputs, accuracy, deviation."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from training import checkpoints
 from training.bundlefolder import replacing, write_manifest
@@ -53,6 +55,14 @@ def extend(folder: Path, dataset: Dataset, threads: int = 0) -> None:
     section = _section(report, facts["input"].get("mirrored", False))
     (folder / "README.md").write_text(_with_section(card, section), encoding="utf-8")
     write_manifest(folder, {key: value for key, value in facts.items() if key != "files"} | {"fast": report})
+
+
+def extend_or_warn(folder: Path, dataset: Dataset) -> None:
+    """`extend`; if that fails, the bundle is whole without."""
+    try:
+        extend(folder, dataset, torch.get_num_threads())
+    except ParityError as error:
+        print(f"warning: the bundle gets no fast variant: {error}", file=sys.stderr)
 
 
 def _report(exact: OnnxModel, fast: OnnxModel, dataset: Dataset, metric: str) -> dict[str, Any]:

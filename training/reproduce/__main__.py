@@ -28,6 +28,7 @@ NAME = 56
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m training.reproduce",
         description="Measure the paper's tables, figures and claims, and write docs/paper.md and docs/paper.json. "
         "What has a number is not measured again; what was interrupted goes on from its checkpoint.",
@@ -63,6 +64,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+class RowError(RuntimeError):
+    """No row goes by a name that was asked for."""
+
+
 def selected(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
     """The rows that the command line asks for, those before that others follow from."""
     sections = {f"table {number}" for number in options.table} | {f"figure {number}" for number in options.figure}
@@ -75,6 +80,8 @@ def selected(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
         and (not options.rows or any(fnmatchcase(row.name, pattern) for pattern in options.rows))
     ]
     names = {row.name for row in asked}
+    if options.rows and not names:
+        raise RowError(f"no row is called {' or '.join(map(repr, options.rows))}: --list names them all")
     for row in asked:
         match row.source:
             case Difference(one, other):
@@ -118,14 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads or torch.get_num_threads())
     try:
         device = pick_device(options.device)
-    except DeviceError as error:
+        rows = selected(ROWS, options)
+    except (DeviceError, RowError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     command = recorded_command(arguments)
     bench = Bench(options.data_dir, options.runs_dir, not options.no_download, device, command)
     report = Report(ROWS, Store(options.runs_dir / "results"), options.docs_dir)
     runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)
-    tasks = runner.tasks(selected(ROWS, options), options.seeds)
+    tasks = runner.tasks(rows, options.seeds)
     if options.list:
         print(state(runner, tasks, report))
         return 0

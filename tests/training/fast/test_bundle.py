@@ -1,7 +1,9 @@
 """A bundle with a fast variant: true to its manifest, whole or as before, the same bytes again."""
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.training import untrained
-from tests.training.drawn import Images, config, dataset, photos
+from tests.training.drawn import LABELS, Images, config, dataset, photos
 from training import checkpoints, graph
 from training.card import write_card
 from training.datasets import Dataset
@@ -152,24 +154,40 @@ def test_deviation_of_a_graph_from_itself_is_none() -> None:
     assert found == {"mean": 0.0, "greatest": 0.0, "relative": 0.0, "same_class": 100.0, "images": 70}
 
 
-def test_the_command_takes_images_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def write_own(folder: Path, labels: Sequence[str]) -> None:
     drawn = photos(40, 12, 12, 3, seed=4)
     for index, (image, label) in enumerate(zip(drawn.images, drawn.labels, strict=True)):
-        file = tmp_path / "own" / ("train" if index < 32 else "test") / str(label) / f"{index}.png"
+        file = folder / ("train" if index < 32 else "test") / labels[label] / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
+
+
+def test_the_command_refuses_images_with_other_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_own(tmp_path / "own", "0123")
     old = write(tmp_path / "models", dataset(12, 12, 3, train=60, test=4), fast=False)
+    assert command.main([str(old), "--folder", str(tmp_path / "own")]) == 1
+    assert "other labels" in capsys.readouterr().err
+    assert "fast" not in json.loads((old / "manifest.json").read_text())
+
+
+def test_the_command_takes_images_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tuple(sorted(LABELS))  # as a folder's are
+    write_own(tmp_path / "own", labels)
+    trained = dataclasses.replace(dataset(12, 12, 3, train=60, test=4), label_names=labels)
+    old = write(tmp_path / "models", trained, fast=False)
     assert command.main([str(old), "--folder", str(tmp_path / "own"), "--threads", "1"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((old / "manifest.json").read_text())["fast"]
     assert printed["accuracy"]["images"] == 8 and printed["calibration_images"] == 16
 
 
-@pytest.mark.parametrize("harm", ["no bundle", "no data"])
+@pytest.mark.parametrize("harm", ["no bundle", "no data", "{", "{}"])
 def test_the_command_says_in_one_line_what_is_missing(
     harm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = write(tmp_path, fast=False) if harm == "no data" else tmp_path / "none" / "1"
+    old = tmp_path / "none" / "1" if harm == "no bundle" else write(tmp_path, fast=False)
+    if harm in ("{", "{}"):
+        (old / "manifest.json").write_text(harm)
     assert command.main([str(old), "--folder", str(tmp_path / "nothing")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1

@@ -59,6 +59,14 @@ def test_a_row_is_measured_once_a_seed_and_reported(tmp_path: Path) -> None:
     assert call(tmp_path, "--rows", "first") == 0 and len(Counted.runs) == 3
 
 
+@pytest.mark.parametrize("more", [(), ("--list",)])
+def test_a_row_that_is_none_is_named(tmp_path: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(tmp_path, "--rows", "no such row", *more) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: no row is called 'no such row'") and error.count("\n") == 1
+    assert not (tmp_path / "docs").exists()
+
+
 def test_a_long_row_has_one_seed_unless_more_are_asked_for(tmp_path: Path) -> None:
     call(tmp_path, "--rows", "long")
     assert Counted.runs == [(200.0, 0)]

@@ -1,0 +1,74 @@
+"""Bundles' versions: a run keeps its own, and never takes another run's."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.training.drawn import config, dataset, layer
+from training.config import RunConfig
+from training.export import ParityError
+from training.fast import bundle as bundle_of_fast
+from training.pipeline import Pipeline
+from training.runfolder import RunFolder
+from training.versions import VersionNumber
+
+QUICK = config("none", layers=(layer(maps=4, epochs=1),))
+DATA = dataset()
+
+
+def run(settings: RunConfig, folder: Path, models: Path) -> Path:
+    return Pipeline(settings, DATA, folder, models, "the command").run().bundle
+
+
+def seed_of(bundle: Path) -> int:
+    seed: int = json.loads((bundle / "manifest.json").read_text())["training"]["seed"]
+    return seed
+
+
+def test_runs_take_one_version_after_the_other_and_keep_it(tmp_path: Path) -> None:
+    settings = [replace(QUICK, seed=seed) for seed in (0, 1)]
+    bundles = [run(each, tmp_path / f"run{each.seed}", tmp_path / "models") for each in settings]
+    assert [(bundle.name, seed_of(bundle)) for bundle in bundles] == [("1", 0), ("2", 1)]
+    assert run(settings[0], tmp_path / "run0", tmp_path / "models") == bundles[0]
+    assert [seed_of(bundle) for bundle in bundles] == [0, 1]
+
+
+def test_two_runs_at_a_time_take_different_versions(tmp_path: Path) -> None:
+    folders = [RunFolder(tmp_path / name, {}) for name in "ab"]
+    one, other = (VersionNumber(folder, tmp_path / "models" / "some") for folder in folders)
+    assert (one.take(), other.take()) == ("1", "2")
+    assert (one.take(), other.take()) == ("1", "2"), "an interrupted run has lost its number"
+
+
+def test_what_somebody_else_has_filled_is_not_replaced(tmp_path: Path) -> None:
+    bundles = tmp_path / "models" / "some"
+    number = VersionNumber(RunFolder(tmp_path / "run", {}), bundles)
+    assert number.take() == "1"
+    (bundles / "1" / "manifest.json").write_text("{}")
+    assert number.take() == "2"
+    (bundles / "2").rmdir()
+    assert number.take() == "2"
+    elsewhere = VersionNumber(RunFolder(tmp_path / "run", {}), tmp_path / "others" / "some")
+    assert elsewhere.take() == "1" and not (bundles / "3").exists()
+
+
+def test_a_run_in_another_models_folder_leaves_what_is_there(tmp_path: Path) -> None:
+    there = run(replace(QUICK, seed=1), tmp_path / "run1", tmp_path / "other")
+    run(QUICK, tmp_path / "run0", tmp_path / "models")
+    assert run(QUICK, tmp_path / "run0", tmp_path / "other").name == "2"
+    assert seed_of(there) == 1
+
+
+def test_without_a_fast_variant_a_bundle_is_whole_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise ParityError("features of the fast graph deviate by 87.6% of their size")
+
+    monkeypatch.setattr(bundle_of_fast, "extend", fails)
+    bundle = run(QUICK, tmp_path / "run", tmp_path / "models")
+    assert "fast" not in json.loads((bundle / "manifest.json").read_text())
+    assert (bundle / "model.onnx").exists() and not (bundle / "model.fast.onnx").exists()
+    assert "warning: the bundle gets no fast variant: features" in capsys.readouterr().err
