@@ -115,10 +115,14 @@ def _paper(config: RunConfig, value: float | None) -> str:
     return f"{value:g} %" + ("" if theirs == ours else f" ({' and '.join(f'{maps:,}' for maps in theirs)} maps)")
 
 
-def _fewer(config: RunConfig) -> str:
+def _fewer(model: TrainedModel) -> str:
     """Which layers have learnt from some of the images only."""
-    said = [f"layer {i} on {layer.images:,} of them" for i, layer in enumerate(config.layers, 1) if layer.images]
-    return f" ({', '.join(said)})" if said else ""
+    views = model.dataset.views
+    total, them = len(model.dataset.train.images) * views, "them" if views == 1 else "their views"
+    some = [
+        (i, layer.images) for i, layer in enumerate(model.config.layers, 1) if layer.images and layer.images < total
+    ]
+    return f" ({', '.join(f'layer {i} on {images:,} of {them}' for i, images in some)})" if some else ""
 
 
 def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
@@ -137,7 +141,7 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
 # {config.name}
 
 Image features without labels: a sparse convolutional autoencoder trained by winner-take-all on the
-{images:,} training {model.dataset.samples} of {model.dataset.name}{_fewer(config)}, and a linear probe on its frozen
+{images:,} training {model.dataset.samples} of {model.dataset.name}{_fewer(model)}, and a linear probe on its frozen
 features.
 
 | | this model | paper |

@@ -238,7 +238,7 @@ class Pipeline:
     def _write_bundle(self, model: TrainedModel, version: str) -> None:
         onnx_bytes = build_checked(model, version)
         run = OnnxModel(onnx_bytes, torch.get_num_threads())
-        report = reporting.report(model, run, self.command, self.folder, self._dead_maps())
+        report = reporting.report(model, run, self.command, self.folder, self._dead_maps(), self.device)
         more = functools.partial(extend_or_warn, dataset=self.dataset) if self.fast else nothing
         write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report, more)
 

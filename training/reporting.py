@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from training import parallel
 from training.datasets import Split
 from training.export import OnnxModel, TrainedModel
+from training.features import CPU
 from training.runfolder import RunFolder
 
 TEST_BATCH = 100
@@ -29,7 +31,9 @@ def test_accuracy(test: Split, run: OnnxModel) -> float:
     return 100 * int((np.concatenate(predicted) == test.labels).sum()) / len(test.labels)
 
 
-def report(model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder, dead_maps: int) -> dict[str, Any]:
+def report(
+    model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder, dead_maps: int, device: torch.device = CPU
+) -> dict[str, Any]:
     """The manifest's `accuracy`, `data_license` and `training`.
 
     Args:
@@ -38,6 +42,7 @@ def report(model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder,
         command: the command line.
         folder: the run's, which knows what its stages have taken.
         dead_maps: maps that won nothing in the last epoch.
+        device: where it was trained.
     """
     config, images = model.config, len(model.dataset.test.labels)
     accuracy = test_accuracy(model.dataset.test, run)
@@ -59,13 +64,21 @@ def report(model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder,
             "config": config.to_json(),
             "seconds": round(sum(folder.stages.values()), 1),
             "stages_seconds": {stage: round(seconds, 1) for stage, seconds in folder.stages.items()},
-            "hardware": f"{torch.get_num_threads()} threads of {processor()}",
+            "hardware": _hardware(device),
             "peak_memory_mib": max(folder.peak_mib, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "dead_maps": dead_maps,
         },
     }
+
+
+def _hardware(device: torch.device) -> str:
+    """Processes, threads, processor and GPU that a run has used."""
+    said = f"{torch.get_num_threads()} threads of {processor()}"
+    if parallel.world() > 1:
+        said = f"{parallel.world()} processes of {said}"
+    return said if device.type == "cpu" else f"{said}, {torch.cuda.get_device_name(device)}"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
