@@ -54,6 +54,7 @@ CHOICES = (
     *_rates("mnist 128", configs.MNIST, (2.5e-4, 5e-4, 1e-3, 2e-3)),
     *_second_layers("mnist second layer", configs.MNIST, configs.MNIST_DEEP.layers[1]),
     *_rates("cifar10 512", configs.CIFAR10, (1e-3, 2e-3, 4e-3)),
+    *_rates("cifar10 32", configs.cifar10(32, "whitened"), (1e-3, 2e-3, 4e-3)),
     *_second_layers("cifar10 second layer", configs.CIFAR10, configs.CIFAR10_DEEP.layers[1]),
     *(
         _row(
