@@ -5,8 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
-
 from training.datasets import DataError, load
 from training.export import ParityError
 from training.fast.bundle import add
@@ -46,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, ImageError, ParityError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (KeyError, ValueError, DecodeError) as error:
+    except Exception as error:  # the readers of a broken manifest or graph raise whatever comes up
         print(f"error: {options.bundle} is no whole bundle: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     fast = json.loads((options.bundle / "manifest.json").read_text(encoding="utf-8"))["fast"]
