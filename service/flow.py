@@ -117,6 +117,7 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
                 response = await _written(service, trace, order, answered)
             finally:
                 service.metrics.note(service.metrics.inflight.dec, trace.images)
+    # A bug too has images that must be in some outcome; it is told and logged at the edge.
     except Exception as error:
         _count_failed(service, trace, error if isinstance(error, ServiceError) else Internal())
         model.statistics.fail(trace)

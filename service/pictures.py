@@ -1,6 +1,7 @@
 """Pictures are drawn one at a time, in a thread of their own: they must not keep images from being decoded."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,10 +31,15 @@ class Pictures:
         self._waiting += 1
         loop = asyncio.get_running_loop()
         drawn = self._pool.submit(work)
-        drawn.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        drawn.add_done_callback(lambda _: self._finished(loop))
         return await asyncio.wrap_future(drawn)
 
-    def _done(self) -> None:
+    def _finished(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called in the thread that draws, or in the loop's if a picture is cancelled before."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile, and nobody counts any more
+            loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
         self._waiting -= 1
 
     def close(self) -> None:

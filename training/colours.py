@@ -1,4 +1,7 @@
-"""Any image file's samples → 8-bit grey or RGB without transparency, just as the service makes them."""
+"""Any image file's samples → 8-bit grey or RGB without transparency, just as the service makes them.
+
+The two halves share no code; `tests/contract/test_images.py` holds them to the same pixels.
+"""
 
 import numpy as np
 from PIL import Image
