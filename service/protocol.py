@@ -33,6 +33,7 @@ class HardenedProtocol(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _written = 0
     _received = b""
+    _rest: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class does
         """Starts the clock for the first request's headers."""
@@ -54,8 +55,11 @@ class HardenedProtocol(HttpToolsProtocol):
         # In a message the clock is that of a body whose answer is already out; what comes then are no headers.
         if self._header_timer is not None and not self._in_message:
             self._header_bytes += len(data)
-        self._received = data
-        super().data_received(data)
+        rest: bytes | None = data
+        while rest is not None:
+            self._received, self._rest = rest, None
+            super().data_received(rest)
+            rest = self._rest
         if self._header_timer is not None and not self._in_message and self._header_bytes > self.max_header_bytes:
             self._refuse(
                 HeadersTooLarge(f"The headers are over {self.max_header_bytes} bytes.", limit=self.max_header_bytes)
@@ -146,7 +150,7 @@ class HardenedProtocol(HttpToolsProtocol):
         """Stays with HTTP/1.1, as a server may (RFC 9110, section 7.8), when a client offers another protocol.
 
         Called in the handler of the error by which the parser tells of it. That has stopped after the head, and would
-        take the body for the other protocol's bytes; so a new one gets the same head without the offer, and goes on.
+        take the body for the other protocol's bytes; so a new one gets the same head without the offer, and the rest.
         """
         offer = sys.exc_info()[1]
         assert isinstance(offer, httptools.HttpParserUpgrade)
@@ -157,7 +161,7 @@ class HardenedProtocol(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in _without_offer(self.headers)]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join((*lines, b"", rest)))
+        self._rest = b"\r\n".join((*lines, b"", rest))
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP with a problem, like everything else."""

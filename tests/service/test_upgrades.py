@@ -52,6 +52,16 @@ def test_a_body_is_not_taken_for_the_next_request(models_dir: Path) -> None:
     run(models_dir, scenario)
 
 
+def test_any_number_of_offers_may_come_at_once(models_dir: Path) -> None:
+    async def scenario(running: Serving) -> None:
+        offers = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" * 1500
+        async with client(running) as one:
+            one.writer.write(offers)
+            assert {(await one.answer()).status for _ in range(1500)} == {200}
+
+    run(models_dir, scenario)
+
+
 def test_an_offer_may_close_the_connection(models_dir: Path) -> None:
     async def scenario(running: Serving) -> None:
         async with client(running) as one:
