@@ -17,6 +17,7 @@ from training.features import CPU
 from training.journal import Journal
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, prefetch
+from training.splits import DataError
 from training.workers import alone
 
 CHECKPOINT_SECONDS = 30.0
@@ -98,6 +99,7 @@ class LayerFit:
 
         Raises:
             DivergedError: the loss left the finite numbers; the last checkpoint is from before.
+            DataError: no image of an epoch had anything in it.
         """
         saved, pause = time.monotonic(), 0.0
         start = self.progress.step * self.batch
@@ -154,11 +156,11 @@ class LayerFit:
             raise DivergedError(f"loss is {error} at step {progress.step}: lower the learning rate")
         progress.energy += energy
         progress.loss += error
+        loss_share = _share(error, energy)
         if progress.step % LOG_STEPS == 0:
-            self.journal.scalars(
-                progress.step, {"loss/step": error / energy, "learning_rate": self.optimiser.param_groups[0]["lr"]}
-            )
-        return error / energy
+            learning_rate = self.optimiser.param_groups[0]["lr"]
+            self.journal.scalars(progress.step, {"loss/step": loss_share, "learning_rate": learning_rate})
+        return loss_share
 
     def _average(
         self, gradients: winners.Filters, images: int, energy: float, error: float, wins: Tensor
@@ -183,6 +185,8 @@ class LayerFit:
 
     def _end_epoch(self) -> None:
         progress = self.progress
+        if not progress.energy:
+            raise DataError("there is nothing to learn: the training images are all alike once they are preprocessed")
         seen = self.steps_per_epoch * self.batch
         share = progress.wins / seen
         dead = int((progress.wins == 0).sum())
@@ -219,3 +223,8 @@ class LayerFit:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
         step, energy, loss = state["progress"].tolist()
         self.progress = Progress(step=int(step), energy=energy, loss=loss, wins=state["wins"].to(self.device))
+
+
+def _share(error: float, energy: float) -> float:
+    """Error as a share of the energy; a batch of blank images has none."""
+    return error / energy if energy else 0.0

@@ -1,6 +1,5 @@
 """A config and a data set in, a bundle out: the stages in order, each kept on disk so that a run can be resumed."""
 
-import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from training.augmentation import AugmentedSource
 from training.card import write_card
 from training.config import RunConfig
 from training.datasets import Dataset
-from training.export import OnnxModel, TrainedModel, build_checked, nothing, write_bundle
+from training.export import OnnxModel, TrainedModel, build_checked, write_bundle
 from training.extraction import BatchExtractor, extract
 from training.fast.bundle import extend_or_warn
 from training.features import CPU
@@ -96,7 +95,7 @@ class Pipeline:
 
     def run(self) -> Summary:
         """Run every stage that has not been run yet; the last one reads the test set."""
-        with Journal(self.folder.path) as journal:
+        with self.folder.at_work() as journal:
             extractor = self._fit_layers(journal)
             with self.folder.timed("probe"):
                 probe = self._probe(extractor)
@@ -109,12 +108,12 @@ class Pipeline:
 
     def fit_layers(self) -> FeatureExtractor:
         """Run the stages before the probe: what `run` would put it on."""
-        with Journal(self.folder.path) as journal:
+        with self.folder.at_work() as journal:
             return self._fit_layers(journal)
 
     def validate(self) -> tuple[Trial, ...]:
         """What the probe reaches on held-out training images, to choose settings by; the test set stays unread."""
-        with Journal(self.folder.path) as journal:
+        with self.folder.at_work() as journal:
             extractor = self._fit_layers(journal)
             with self.folder.timed("validation"):
                 if not self.folder.have("validation.json"):
@@ -230,19 +229,20 @@ class Pipeline:
         number = VersionNumber(self.folder, self.models_dir / self.config.name)
         if parallel.is_first():
             version = self.version or number.take()
-            self._write_bundle(model, version)
+            self._write_bundle(model, version, number)
             number.keep(version)
         parallel.wait()
         return number.bundles / str(number.kept["version"])
 
-    def _write_bundle(self, model: TrainedModel, version: str) -> None:
+    def _write_bundle(self, model: TrainedModel, version: str, number: VersionNumber) -> None:
         onnx_bytes = build_checked(model, version)
         run = OnnxModel(onnx_bytes, torch.get_num_threads())
-        report = reporting.report(model, run, self.command, self.folder, self._dead_maps(), self.device)
-        more = functools.partial(extend_or_warn, dataset=self.dataset) if self.fast else nothing
-        write_bundle(model, onnx_bytes, version, self.models_dir, write_card(model, report), report, more)
+        report = reporting.report(model, run, self.command, self.folder, self.device)
+        card = write_card(model, report)
 
-    def _dead_maps(self) -> int:
-        """Maps of all layers that won nothing in their last epoch."""
-        layers = [self.folder.read(f"layer{i}.json", {}) for i in range(1, len(self.config.layers) + 1)]
-        return int(sum(layer["maps/dead"] or 0 for layer in layers))
+        def finish(bundle: Path) -> None:
+            if self.fast:
+                extend_or_warn(bundle, self.dataset)
+            number.announce(version, bundle)
+
+        write_bundle(model, onnx_bytes, version, self.models_dir, card, report, finish)

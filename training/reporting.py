@@ -32,7 +32,7 @@ def test_accuracy(test: Split, run: OnnxModel) -> float:
 
 
 def report(
-    model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder, dead_maps: int, device: torch.device = CPU
+    model: TrainedModel, run: OnnxModel, command: str, folder: RunFolder, device: torch.device = CPU
 ) -> dict[str, Any]:
     """The manifest's `accuracy`, `data_license` and `training`.
 
@@ -40,8 +40,7 @@ def report(
         model: what was trained.
         run: the graph that will be served.
         command: the command line.
-        folder: the run's, which knows what its stages have taken.
-        dead_maps: maps that won nothing in the last epoch.
+        folder: the run's, which knows what its stages have taken and how each layer ended.
         device: where it was trained.
     """
     config, images = model.config, len(model.dataset.test.labels)
@@ -68,7 +67,7 @@ def report(
             "peak_memory_mib": max(folder.peak_mib, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)),
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "dead_maps": dead_maps,
+            "dead_maps": _dead_maps(folder, len(config.layers)),
         },
     }
 
@@ -98,3 +97,9 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         vectors.remove("AVX2")
     name = fields.get("model name", platform.machine())
     return f"{name} ({', '.join(vectors)})" if vectors else name
+
+
+def _dead_maps(folder: RunFolder, layers: int) -> int:
+    """Maps of all layers that won nothing in their last epoch."""
+    ends = [folder.read(f"layer{layer}.json", {}) for layer in range(1, layers + 1)]
+    return int(sum(end["maps/dead"] or 0 for end in ends))

@@ -1,20 +1,23 @@
 """A run's folder: the documents that it keeps, the settings it belongs to, and the seconds its stages took."""
 
+import fcntl
 import json
 import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from training import checkpoints, parallel
+from training.journal import Journal
 
 MEMORY = "peak_memory_mib.json"
+LOCK = ".lock"
 
 
 class ConfigError(RuntimeError):
-    """The run folder belongs to a run with other settings."""
+    """The run folder belongs to a run with other settings, or to one that is under way."""
 
 
 class RunFolder:
@@ -62,6 +65,28 @@ class RunFolder:
         there = (self.path / name).exists()
         parallel.wait()
         return there
+
+    @contextmanager
+    def at_work(self) -> Iterator[Journal]:
+        """The run's journal, while no other job may write the same checkpoints; a killed process leaves no lock behind.
+
+        Raises:
+            ConfigError: another job is at work in this folder.
+        """
+        with open(self.path / LOCK, "w") as lock:
+            if parallel.is_first():
+                self._lock(lock)
+            with Journal(self.path) as journal:
+                yield journal
+
+    def _lock(self, file: IO[str]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"another process is at work in {self.path}: wait for it, or give another --runs-dir"
+            raise ConfigError(message) from error
+        except OSError:  # a file system without locks
+            pass
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

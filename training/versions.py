@@ -24,7 +24,7 @@ class VersionNumber:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What is noted: `bundles`, `version`, and `manifest`, the SHA-256 of its manifest, if there is one."""
+        """What is noted: `bundles`, `version`, and SHA-256 of manifests: `manifest` of what is there, `coming`."""
         noted = self.folder.read(FILE, {})
         return noted if isinstance(noted, dict) else {}
 
@@ -37,7 +37,9 @@ class VersionNumber:
         kept = self.kept
         if kept.get("bundles") == str(self.bundles.resolve()):
             version = str(kept["version"])
-            if (self.bundles / version).exists() and kept["manifest"] == self._manifest(version):
+            # the one announced, if the run was killed between putting it in its place and noting so
+            ours = kept["manifest"], kept.get("coming", kept["manifest"])
+            if (self.bundles / version).exists() and _manifest(self.bundles / version) in ours:
                 return version
         self.bundles.mkdir(parents=True, exist_ok=True)
         while True:
@@ -49,9 +51,19 @@ class VersionNumber:
 
     def keep(self, version: str) -> None:
         """Note which version is this run's, and what is in it."""
-        noted = {"bundles": str(self.bundles.resolve()), "version": version, "manifest": self._manifest(version)}
+        self._note(version)
+
+    def announce(self, version: str, bundle: Path) -> None:
+        """Note as well what is about to take its place: `bundle`, a folder that is whole."""
+        self._note(version, coming=_manifest(bundle))
+
+    def _note(self, version: str, **more: str | None) -> None:
+        place = str(self.bundles.resolve())
+        noted = {"bundles": place, "version": version, "manifest": _manifest(self.bundles / version), **more}
         self.folder.write(FILE, noted)
 
-    def _manifest(self, version: str) -> str | None:
-        path = self.bundles / version / "manifest.json"
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+def _manifest(bundle: Path) -> str | None:
+    """SHA-256 of a bundle's manifest, if it has one."""
+    path = bundle / "manifest.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None

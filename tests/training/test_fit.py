@@ -16,6 +16,7 @@ from training.config import LayerConfig
 from training.fit import DivergedError, LayerFit
 from training.journal import Journal
 from training.sca import SparseConvAutoencoder
+from training.splits import DataError
 from training.whitening import PixelScaling
 
 IMAGES = photos(160, 10, 11, 3).images
@@ -34,16 +35,18 @@ class Prepare:
 
     Attributes:
         at: what to do before which step, counted from 1 within this attempt.
+        blank: steps whose images come out as zeros.
     """
 
     at: dict[int, Callable[[], None]]
+    blank: frozenset[int] = frozenset()
     calls: int = 0
 
     def __call__(self, pixels: Tensor) -> Tensor:
         self.calls += 1
         self.at.get(self.calls, lambda: None)()
         scaled: Tensor = PixelScaling()(pixels)
-        return scaled - 0.5
+        return scaled * 0 if self.calls in self.blank else scaled - 0.5
 
 
 def die() -> None:
@@ -180,6 +183,16 @@ def test_a_nan_stops_the_run_and_leaves_the_last_good_checkpoint(
 def test_a_learning_rate_that_is_too_high_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="learning rate"):
         fitted(tmp_path, config=layer(learning_rate=1e12, warmup_steps=1))
+
+
+def test_a_blank_image_that_is_a_batch_of_its_own_is_none_to_stop_at(tmp_path: Path) -> None:
+    fitted(tmp_path, Prepare({}, blank=frozenset({3})), config=layer(batch_images=1, epochs=1))
+    assert epochs(tmp_path)[0]["images"] == len(IMAGES)
+
+
+def test_images_that_are_all_blank_stop_the_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing to learn"):
+        fitted(tmp_path, lambda pixels: PixelScaling()(pixels) * 0)
 
 
 def test_dead_maps_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

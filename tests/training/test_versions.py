@@ -3,15 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.training.drawn import config, dataset, layer
+from training import export, pipeline
 from training.config import RunConfig
 from training.export import ParityError
 from training.fast import bundle as bundle_of_fast
 from training.pipeline import Pipeline
-from training.runfolder import RunFolder
+from training.runfolder import ConfigError, RunFolder
 from training.versions import VersionNumber
 
 QUICK = config("none", layers=(layer(maps=4, epochs=1),))
@@ -52,6 +54,28 @@ def test_what_somebody_else_has_filled_is_not_replaced(tmp_path: Path) -> None:
     assert number.take() == "2"
     elsewhere = VersionNumber(RunFolder(tmp_path / "run", {}), tmp_path / "others" / "some")
     assert elsewhere.take() == "1" and not (bundles / "3").exists()
+
+
+def test_killed_when_its_bundle_is_in_place_a_run_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = export.write_bundle
+
+    def killed(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        monkeypatch.setattr(pipeline, "write_bundle", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(QUICK, tmp_path / "run", tmp_path / "models")
+        monkeypatch.setattr(pipeline, "write_bundle", real)
+        assert run(QUICK, tmp_path / "run", tmp_path / "models").name == "1"
+
+
+def test_a_folder_is_one_job_s_at_a_time(tmp_path: Path) -> None:
+    training = Pipeline(QUICK, DATA, tmp_path / "run", tmp_path / "models", "the command")
+    with training.folder.at_work(), pytest.raises(ConfigError, match="another process is at work in .*run"):
+        run(QUICK, tmp_path / "run", tmp_path / "models")
+    assert training.run().bundle.name == "1"
 
 
 def test_a_run_in_another_models_folder_leaves_what_is_there(tmp_path: Path) -> None:
