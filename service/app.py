@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service import __version__, openapi
+from service.cors import Cors
 from service.errors import ServiceError
 from service.express import Express
 from service.middleware import Edge, Gate
@@ -20,11 +20,6 @@ from service.questions import Questions
 from service.routes import docs, errors, features, filters, health, models, predict, v2
 from service.settings import Settings
 from service.state import Service, create_service
-
-_EXPOSED = [
-    *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Model-Precision", "X-Shape", "X-Dtype"),
-    *("X-Failed-Indices", "Retry-After", "Inference-Header-Content-Length"),
-]
 
 
 class App(FastAPI):
@@ -41,8 +36,7 @@ class App(FastAPI):
         service: Service = self.state.service
         layers: ASGIApp = Gate(Express(super().build_middleware_stack(), self.questions), service)
         if origins := service.settings.cors_origins:
-            methods, headers = ["GET", "POST"], ["*"]
-            layers = CORSMiddleware(layers, origins, methods, headers, expose_headers=_EXPOSED)
+            layers = Cors(layers, origins)
         return Edge(layers, service.metrics)
 
 

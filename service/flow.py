@@ -30,6 +30,7 @@ _INLINE_BYTES = 256 * 1024
 INLINE_VALUES = 128 * 1024
 """Answers up to this many numbers are written on the event loop, for the same reason."""
 _OUTCOMES = {
+    400: "malformed",
     413: "too_large",
     415: "unsupported",
     422: "decode_error",
@@ -127,9 +128,12 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
 
 def finish(service: Service, trace: Trace, answered: Answered, response: Response) -> Response:
     """Counts an answer, and adds what all answers with rows have."""
-    count = len(next(iter(answered.outputs.values())))
-    _count_images(service, trace, count, answered.failures)
-    answered.model.statistics.succeed(trace, count)
+    rows = len(next(iter(answered.outputs.values())))
+    images = rows * answered.model.bundle.manifest.input.views
+    _count_images(service, trace, images, answered.failures)
+    if rest := trace.images - images - len(answered.failures):  # the other views of samples that failed
+        service.metrics.images.labels(trace.model, "rejected").inc(rest)
+    answered.model.statistics.succeed(trace, rows)
     response.raw_headers += answered.model.headers
     return response
 
@@ -142,7 +146,8 @@ async def _receive(request: Request, service: Service, model: Model, read: Read)
         order = read(model, body)
     else:
         order = await asyncio.get_running_loop().run_in_executor(service.pool, read, model, body)
-    trace_of(request.scope).images = len(order.upload)
+    views = model.bundle.manifest.input.views if isinstance(order.upload, np.ndarray) else 1
+    trace_of(request.scope).images = len(order.upload) * views
     return order
 
 

@@ -112,3 +112,11 @@ def test_browsers_may_call_only_where_configured(client: TestClient, new_client:
     assert unauthorized.headers["access-control-allow-origin"] == "https://a.example"
     preflight = open_client.options("/features", headers=origin | {"Access-Control-Request-Method": "POST"})
     assert preflight.status_code == 200
+    refused = open_client.options(
+        "/features", headers={"Origin": "https://b.example", "Access-Control-Request-Method": "DELETE"}
+    )
+    assert refused.status_code == 400 and refused.headers["content-type"] == "application/problem+json"
+    assert "origin, method" in refused.json()["detail"] and "access-control-allow-origin" not in refused.headers
+    assert refused.json()["request_id"] == refused.headers["x-request-id"] and refused.headers["vary"].startswith(
+        "Origin"
+    )

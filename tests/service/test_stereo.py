@@ -7,7 +7,7 @@ import numpy as np
 
 from service.app import create_app
 from tests.bundles import write_bundle
-from tests.conftest import TestClient, ready, settings
+from tests.conftest import TestClient, metric, ready, settings
 from tests.pictures import pixels, png
 
 
@@ -28,3 +28,10 @@ def test_stereo_models_take_images_in_pairs(tmp_path: Path) -> None:
         skipped = client.post("/features?on_error=skip", files=broken).json()
         assert skipped["indices"] == [1] and [error["index"] for error in skipped["errors"]] == [1]
         np.testing.assert_allclose(skipped["features"][0], whole.json()["features"][1], rtol=1e-5)
+        counted = {
+            outcome: metric(client, "sca_images_total", model="norb-shallow", outcome=outcome)
+            for outcome in ("ok", "decode_error", "unsupported", "rejected", "malformed")
+        }
+        # four in files, three refused, two in an array, and of four one broken beside its sound other view
+        assert counted == {"ok": 4 + 2 + 2, "decode_error": 0, "unsupported": 1, "rejected": 1, "malformed": 3}
+        assert metric(client, "sca_inflight_images") == 0
