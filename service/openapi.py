@@ -78,7 +78,20 @@ def json_answer(description: str, example: Any) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"example": example}}}
 
 
-PNG_ANSWER: dict[str, Any] = {"description": "The picture.", "content": {"image/png": {"schema": _BINARY}}}
+_TAG = {"ETag": {"schema": {"type": "string"}, "description": "Of this very picture, to send as If-None-Match."}}
+PNG_ANSWER: dict[str, Any] = {
+    "description": "The picture.",
+    "headers": _TAG,
+    "content": {"image/png": {"schema": _BINARY}},
+}
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this picture.", "headers": _TAG}}
+METRICS_ANSWER: dict[str, Any] = {
+    "description": "All metrics.",
+    "content": {
+        "text/plain": {"schema": {"type": "string"}},
+        "application/openmetrics-text": {"schema": {"type": "string"}},
+    },
+}
 FEATURES_ANSWER: dict[str, Any] = {
     "description": "Feature vectors (N, D), in the order of the images; every form carries the same bits.",
     "headers": {

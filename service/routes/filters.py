@@ -10,7 +10,7 @@ from service.bundle import Bundle
 from service.filters import Kind, draw_filter, draw_grid, pick_filters
 from service.guards import Guard
 from service.intake import list_header
-from service.openapi import PNG_ANSWER, answers
+from service.openapi import PNG_ANSWER, UNCHANGED, answers
 from service.routes.parameters import ModelName, ModelVersion
 from service.state import service_of
 from service.trace import trace_of
@@ -25,7 +25,7 @@ Columns = Annotated[int | None, Query(ge=1, description="Filters in a row; left 
 
 @router.get(
     "/filters",
-    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504),
+    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504) | UNCHANGED,
     response_class=Response,
 )
 async def all_filters(
@@ -44,7 +44,7 @@ async def all_filters(
 
 @router.get(
     "/filters/{index}",
-    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504),
+    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504) | UNCHANGED,
     response_class=Response,
 )
 async def one_filter(
@@ -67,8 +67,10 @@ async def _picture(request: Request, bundle: Bundle, draw: Callable[[], bytes]) 
     address = f"{request.url.path}?{request.url.query}".encode()
     tag = f'"{bundle.manifest.files["filters.npz"].sha256[:32]}-{hashlib.sha256(address).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Model": bundle.name, "X-Model-Version": bundle.version}
-    if tag.encode() in list_header(request.scope, b"if-none-match"):
-        return Response(status_code=304, headers=headers)
+    known = list_header(request.scope, b"if-none-match")
+    unchanged = Response(status_code=304, headers=headers)
+    if tag.encode() in known:
+        return unchanged
     service = service_of(request)
     seconds = service.settings.request_timeout_s
     trace = trace_of(request.scope)
@@ -76,4 +78,5 @@ async def _picture(request: Request, bundle: Bundle, draw: Callable[[], bytes]) 
     async with Guard(request.scope, request.receive, trace, seconds, seconds) as guard:
         guard.uploaded()
         picture = await service.pictures.draw(draw)
-    return Response(picture, headers=headers, media_type="image/png")
+    # `*` is any picture, which the address may turn out not to have
+    return unchanged if known.strip() == b"*" else Response(picture, headers=headers, media_type="image/png")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from service.intake import list_header
-from service.openapi import answers, json_answer
+from service.openapi import METRICS_ANSWER, answers, json_answer
 from service.state import service_of
 
 router = APIRouter(tags=["operation"])
@@ -49,7 +49,7 @@ async def ready(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    responses=answers({"description": "All metrics.", "content": {"text/plain": {}}}, 500),
+    responses=answers(METRICS_ANSWER, 500),
     response_class=Response,
 )
 async def metrics(request: Request) -> Response:

@@ -70,6 +70,10 @@ def test_a_client_that_has_the_picture_does_not_get_it_again(client: TestClient)
     again = client.get("/filters", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304 and again.content == b""
     assert client.get("/filters", headers={"If-None-Match": '"other"'}).status_code == 200
+    assert client.get("/filters", headers={"If-None-Match": "*"}).status_code == 304
+    assert client.get("/filters/100000", headers={"If-None-Match": "*"}).status_code == 404
+    documented = client.get("/openapi.json").json()["paths"]["/filters"]["get"]["responses"]
+    assert "304" in documented and "ETag" in documented["200"]["headers"]
 
 
 def test_a_constant_filter_is_grey_and_a_huge_grid_is_refused() -> None:
