@@ -37,7 +37,7 @@ class App(FastAPI):
         layers: ASGIApp = Gate(Express(super().build_middleware_stack(), self.questions), service)
         if origins := service.settings.cors_origins:
             layers = Cors(layers, origins)
-        return Edge(layers, service.metrics)
+        return Edge(layers, service)
 
 
 def create_app(settings: Settings, service: Service | None = None) -> App:

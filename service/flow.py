@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.batch import Outputs, UInt8Array
 from service.bundle import Precision
 from service.decoding import decode_all
-from service.errors import ClientGone, ImageFailure, Internal, Malformed, ServiceError
+from service.errors import ClientGone, Draining, ImageFailure, Internal, Malformed, ServiceError
 from service.guards import Guard
 from service.images import ImageRule
 from service.intake import Upload, collect_body
@@ -118,9 +118,10 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
                 response = await _written(service, trace, order, answered)
             finally:
                 service.metrics.note(service.metrics.inflight.dec, trace.images)
-    # A bug too has images that must be in some outcome; it is told and logged at the edge.
-    except Exception as error:
-        _count_failed(service, trace, error if isinstance(error, ServiceError) else Internal())
+    # A bug too has images that must be in some outcome; it is told and logged at the edge. So is the drain time's end.
+    except (Exception, asyncio.CancelledError) as error:
+        given_up = Draining("") if isinstance(error, asyncio.CancelledError) else Internal()
+        _count_failed(service, trace, error if isinstance(error, ServiceError) else given_up)
         model.statistics.fail(trace)
         raise
     return finish(service, trace, answered, response)

@@ -1,5 +1,6 @@
 """The edge of the app, as plain ASGI: request ids, timing and counting; then who may come in, and when."""
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -27,10 +28,10 @@ _OPEN_PATHS = frozenset(("/metrics", "/docs", "/openapi.json"))
 class Edge:
     """The outermost layer: gives each request its trace, each answer its headers, and counts it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         """Wraps the app."""
         self._app = app
-        self._metrics = metrics
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request, or passes the lifespan through."""
@@ -67,8 +68,18 @@ class Edge:
             logger.error("unexpected error", exc_info=error, extra={"request_id": trace.request_id})
             if not status:
                 await refusal(Internal(), inner)(inner, receive, send_with_headers)
+        # The server gives up what is left when the drain time is over: no bug, and the client may try elsewhere.
+        except asyncio.CancelledError:
+            if status or not self._service.draining:
+                raise
+            await refusal(shutting_down(), inner)(inner, receive, send_with_headers)
         finally:
-            count_request(self._metrics, inner, trace, method, status or 499)
+            count_request(self._service.metrics, inner, trace, method, status or 499)
+
+
+def shutting_down() -> Draining:
+    """Makes the error of whoever has to go elsewhere."""
+    return Draining("The server is shutting down.", headers={"Connection": "close", "Retry-After": "1"})
 
 
 def headers_of(trace: Trace) -> Headers:
@@ -128,7 +139,7 @@ class Gate:
                 headers={"WWW-Authenticate": 'Bearer realm="sca"'},
             )
         if self._service.draining:
-            return Draining("The server is shutting down.", headers={"Connection": "close", "Retry-After": "1"})
+            return shutting_down()
         return None
 
     def _has_key(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
         )
         self._service = service
         self._drain_started: float | None = None
+        self._cut = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts listening, and says where; a server that took the same address at the same time may be earlier."""
@@ -78,10 +79,16 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _is_drained(self, seconds: float) -> bool:
-        if seconds >= self._service.settings.drain_s:
-            logger.warning("drain time is over", extra={"requests_left": len(self.server_state.tasks)})
-            return True
-        return seconds >= _LINGER_S and not self.server_state.tasks
+        """Tells whether nothing is left; what is when the time is over is given up, and answers so."""
+        tasks = self.server_state.tasks
+        if not tasks:
+            return seconds >= min(_LINGER_S, self._service.settings.drain_s)
+        if seconds >= self._service.settings.drain_s and not self._cut:
+            self._cut = True
+            logger.warning("drain time is over", extra={"requests_left": len(tasks)})
+            for task in list(tasks):
+                task.cancel()
+        return seconds >= self._service.settings.drain_s + _LINGER_S
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
