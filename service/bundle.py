@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import orjson
@@ -22,6 +22,8 @@ Precision = Literal["exact", "fast"]
 
 _CHUNK = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20
+_NPZ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading an archive of arrays raises where it is none."""
 
 
 class BundleError(Exception):
@@ -87,7 +89,7 @@ class Bundle:
         try:
             with zipfile.ZipFile(self.path / name) as archive:
                 return {key.removesuffix(".npy"): _read_array(archive, key) for key in archive.namelist()}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _NPZ_ERRORS as error:
             raise BundleError(f"{self.path / name}: not a readable .npz of plain arrays ({error})") from error
 
 
@@ -98,14 +100,19 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         ValueError: It is no plain array.
     """
     with archive.open(name) as stream:
-        version = npy_format.read_magic(stream)
-        with PARSING:
-            read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
-        if dtype.hasobject:
-            raise ValueError(f"{name} holds objects")
+        shape, fortran, dtype = _read_header(stream, name)
         flat = np.frombuffer(stream.read(), dtype)
         return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _read_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy_format.read_magic(stream)
+    with PARSING:
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds objects")
+    return shape, fortran, dtype
 
 
 def find_versions(models_dir: Path) -> dict[str, list[str]]:
@@ -139,6 +146,7 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path}/manifest.json: says {manifest.name}/{manifest.version}, not what its folder says")
     for name, fact in manifest.files.items():
         _verify(path, name, fact.sha256, fact.bytes)
+    _check_filters(path / "filters.npz", [layer.layer for layer in manifest.layers])
     given = manifest.input
     rule = ImageRule(
         height=given.height,
@@ -172,6 +180,20 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, Any]]:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise BundleError(f"{file}: {where}: {first['msg']}") from error
+
+
+def _check_filters(file: Path, layers: list[int]) -> None:
+    """Reads no more than headers: the pictures are for later, but not the news that there will be none."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as stream:
+                    _read_header(stream, name)
+            missing = {f"layer{layer}_decoder.npy" for layer in layers} - set(archive.namelist())
+    except _NPZ_ERRORS as error:
+        raise BundleError(f"{file}: not a readable .npz of plain arrays ({error})") from error
+    if missing:
+        raise BundleError(f"{file}: {min(missing)} is missing")
 
 
 def _verify(folder: Path, name: str, sha256: str, size: int) -> None:

@@ -7,11 +7,13 @@ walked to its end here, and its header gives the pixel count before any decoder 
 import re
 import struct
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
 
 
-class Container(NamedTuple):
-    """What the container says of the image inside.
+@dataclass(slots=True)
+class Container:
+    """What the container says of the image inside, as far as it has been walked.
 
     Attributes:
         format: Pillow's name of the format.
@@ -20,12 +22,18 @@ class Container(NamedTuple):
     """
 
     format: str
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
 
 
 class Broken(Exception):
-    """The container is cut or inconsistent; the message says where."""
+    """The container is cut or inconsistent; the message says where.
+
+    Attributes:
+        pixels: Width and height, if the header said them before it broke; else 0.
+    """
+
+    pixels = (0, 0)
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -47,27 +55,23 @@ def inspect(data: bytes) -> Container | None:
     Raises:
         Broken: It is one of them, but cut or inconsistent.
     """
+    name, walk = next(((name, walk) for starts, name, walk in _FORMATS if data.startswith(starts)), (None, None))
+    if name is None or walk is None:
+        return None
+    found = Container(name)
     try:
-        if data.startswith(PNG):
-            return _png(data)
-        if data.startswith(b"\xff\xd8\xff"):
-            return _jpeg(data)
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-            return _webp(data)
-        if data.startswith((b"GIF87a", b"GIF89a")):
-            return _gif(data)
-        if data.startswith(b"BM") and data[14:18] in _BMP_HEADERS:
-            return _bmp(data)
-        if data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-            return _tiff(data)
+        return found if walk(data, found) else None
     except (IndexError, struct.error):
-        raise Broken("the file ends inside its header") from None
-    return None
+        broken = Broken("the file ends inside its header")
+    except Broken as error:
+        broken = error
+    broken.pixels = (found.width, found.height)
+    raise broken from None
 
 
-def _png(data: bytes) -> Container:
+def _png(data: bytes, found: Container) -> bool:
     """Checks every chunk and its CRC up to IEND."""
-    width, height = struct.unpack_from(">II", data, 16)
+    found.width, found.height = struct.unpack_from(">II", data, 16)
     position, pixels_seen = 8, False
     view = memoryview(data)
     while True:
@@ -83,7 +87,7 @@ def _png(data: bytes) -> Container:
         if kind == b"IEND":
             if not pixels_seen:
                 raise Broken("there are no pixels in it")
-            return Container("PNG", width, height)
+            return True
         position = end + 4
 
 
@@ -113,9 +117,8 @@ def png_is_full(data: bytes) -> bool:
     return missing <= 0
 
 
-def _jpeg(data: bytes) -> Container:
+def _jpeg(data: bytes, found: Container) -> bool:
     """Walks the segments and scans up to the end-of-image marker; size from the first frame header."""
-    width = height = 0
     position = 2
     while True:
         while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
@@ -124,22 +127,34 @@ def _jpeg(data: bytes) -> Container:
             raise Broken(f"there is no marker at byte {position}")
         marker = data[position + 1]
         if marker == 0xD9:
-            if not width:
+            if not found.width:
                 raise Broken("there is no frame in it")
-            return Container("JPEG", width, height)
+            return True
         length = struct.unpack_from(">H", data, position + 2)[0]
-        if marker in _JPEG_FRAMES and not width:
-            height, width = struct.unpack_from(">HH", data, position + 5)
+        if marker in _JPEG_FRAMES and not found.width:
+            found.height, found.width = struct.unpack_from(">HH", data, position + 5)
         position += 2 + length
         if marker == 0xDA:
-            found = _UNTIL_MARKER.search(data, position)
-            if found is None:
+            next_marker = _UNTIL_MARKER.search(data, position)
+            if next_marker is None:
                 raise Broken("the end-of-image marker is missing")
-            position = found.start()
+            position = next_marker.start()
 
 
-def _webp(data: bytes) -> Container:
+def _webp(data: bytes, found: Container) -> bool:
     """Checks that the RIFF length and every chunk fit; size from the first chunk (VP8X, VP8L or VP8)."""
+    if data[8:12] != b"WEBP":
+        return False
+    kind = data[12:16]
+    if kind == b"VP8X":
+        found.width, found.height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    elif kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        found.width, found.height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif kind == b"VP8 ":
+        found.width, found.height = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
+    else:
+        raise Broken("its first chunk is no image")
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     if end > len(data):
         raise Broken(f"{end - len(data)} bytes are missing at the end")
@@ -149,21 +164,12 @@ def _webp(data: bytes) -> Container:
     # An odd last chunk may come without its padding byte.
     if position not in (end, end + 1):
         raise Broken("a chunk is cut")
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return Container("WEBP", 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
-    if kind == b"VP8L":
-        bits = struct.unpack_from("<I", data, 21)[0]
-        return Container("WEBP", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return Container("WEBP", width & 0x3FFF, height & 0x3FFF)
-    raise Broken("its first chunk is no image")
+    return True
 
 
-def _gif(data: bytes) -> Container:
+def _gif(data: bytes, found: Container) -> bool:
     """Walks all blocks to the trailer; the size covers the screen and every frame."""
-    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    found.width, found.height, flags = struct.unpack_from("<HHB", data, 6)
     position = 13 + _gif_palette(flags)
     frames = 0
     while True:
@@ -171,12 +177,12 @@ def _gif(data: bytes) -> Container:
         if kind == 0x3B:
             if not frames:
                 raise Broken("there is no frame in it")
-            return Container("GIF", width, height)
+            return True
         if kind == 0x21:
             position += 2
         elif kind == 0x2C:
             left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, position + 1)
-            width, height = max(width, left + frame_width), max(height, top + frame_height)
+            found.width, found.height = max(found.width, left + frame_width), max(found.height, top + frame_height)
             position += 11 + _gif_palette(flags)
             frames += 1
         else:
@@ -193,25 +199,27 @@ def _gif_palette(flags: int) -> int:
 _BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
-def _bmp(data: bytes) -> Container:
+def _bmp(data: bytes, found: Container) -> bool:
     """Checks that the rows fit, or for run-length coding that the end-of-bitmap code is there."""
+    if data[14:18] not in _BMP_HEADERS:
+        return False
     start, header = struct.unpack_from("<II", data, 10)
     if header == 12:
         width, height, _, depth = struct.unpack_from("<HHHH", data, 18)
         compression = 0
     else:
         width, height, _, depth, compression = struct.unpack_from("<iiHHI", data, 18)
-    height = abs(height)
+    found.width, found.height = max(width, 0), abs(height)
     if compression in (1, 2):
         size = struct.unpack_from("<I", data, 2)[0]
         if size > len(data) or not data.rstrip(b"\x00").endswith(b"\x01"):
             raise Broken("the end-of-bitmap code is missing")
-    elif start + (width * depth + 31) // 32 * 4 * height > len(data):
+    elif start + (width * depth + 31) // 32 * 4 * found.height > len(data):
         raise Broken("rows are missing at the end")
-    return Container("BMP", max(width, 0), height)
+    return True
 
 
-def _tiff(data: bytes) -> Container:
+def _tiff(data: bytes, found: Container) -> bool:
     """Checks that the first directory is whole; images.py compares the pixels it points to with the end."""
     order = "<" if data.startswith(b"II") else ">"
     if data[2:4] in (b"*\x00", b"\x00*"):
@@ -222,4 +230,16 @@ def _tiff(data: bytes) -> Container:
         end = start + 8 + 20 * struct.unpack_from(order + "Q", data, start)[0] + 8
     if end > len(data):
         raise Broken("its directory is cut")
-    return Container("TIFF", 0, 0)
+    return True
+
+
+_Walk = Callable[[bytes, Container], bool]
+_FORMATS: tuple[tuple[bytes | tuple[bytes, ...], str, _Walk], ...] = (
+    (PNG, "PNG", _png),
+    (b"\xff\xd8\xff", "JPEG", _jpeg),
+    (b"RIFF", "WEBP", _webp),
+    ((b"GIF87a", b"GIF89a"), "GIF", _gif),
+    (b"BM", "BMP", _bmp),
+    ((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "TIFF", _tiff),
+)
+"""First bytes, Pillow's name, and what walks the file to its end; False if it is something else after all."""

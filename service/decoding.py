@@ -2,23 +2,25 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 
 from service.errors import ImageFailure
 from service.images import ImageError, ImageRule, UInt8Image, decode, is_small
+from service.intake import File
 
 _FILES_A_JOB = 8
 """Files that a thread takes at a time, at most, so that large requests leave gaps for small ones."""
 
 
 async def decode_all(
-    files: list[bytes], rule: ImageRule, max_pixels: int, pool: Executor, threads: int
+    files: Sequence[File], rule: ImageRule, max_pixels: int, pool: Executor, threads: int
 ) -> tuple[dict[int, UInt8Image], list[ImageFailure]]:
     """Decodes the files of one request.
 
     Args:
-        files: Whole image files.
+        files: Whole image files; what is known to be none stays the failure that it is.
         rule: How the model wants its pixels.
         max_pixels: Pixels allowed in a file.
         pool: Where to decode.
@@ -27,7 +29,7 @@ async def decode_all(
     Returns:
         Arrays, uint8 (H, W, C), by the index of their file in ascending order; and what failed.
     """
-    if len(files) == 1 and is_small(files[0]):
+    if len(files) == 1 and (isinstance(files[0], ImageFailure) or is_small(files[0])):
         # A change of thread and back costs as much as decoding a thumbnail, of which the interpreter holds most anyway.
         done = [_decode_some(rule, max_pixels, 0, files)]
     else:
@@ -48,10 +50,13 @@ async def decode_all(
 
 
 def _decode_some(
-    rule: ImageRule, max_pixels: int, start: int, files: list[bytes]
+    rule: ImageRule, max_pixels: int, start: int, files: Sequence[File]
 ) -> list[tuple[int, UInt8Image | ImageFailure]]:
     outcomes: list[tuple[int, UInt8Image | ImageFailure]] = []
     for index, data in enumerate(files, start):
+        if isinstance(data, ImageFailure):
+            outcomes.append((index, data))
+            continue
         try:
             outcomes.append((index, decode(data, rule, max_pixels)))
         except ImageError as error:

@@ -21,21 +21,44 @@ def pick_filters(bundle: Bundle, layer: int, kind: Kind) -> NDArray[np.float32]:
     """Reads the filters of a layer in a form that can be drawn.
 
     Returns:
-        float32 (maps, h, w, 1 or 3); decoder filters over other channels come as their projections to pixels.
+        float32 (maps, h, w, 1 or 3); filters over the maps of another layer come as their projections to pixels.
 
     Raises:
         NotFound: There is no such layer, or its filters of this kind have no picture.
     """
-    layers = [known.layer for known in bundle.manifest.layers]
+    layers = {known.layer: known for known in bundle.manifest.layers}
     if layer not in layers:
         raise NotFound(f"{bundle.name} has no layer {layer}; it has {', '.join(map(str, layers))}.")
     arrays: dict[str, NDArray[Any]] = bundle.arrays("filters.npz")
-    candidates = [f"layer{layer}_{kind}"] + ([f"layer{layer}_pixels"] if kind == "decoder" else [])
-    for name in candidates:
-        filters = arrays.get(name)
-        if filters is not None and filters.ndim == 4 and filters.shape[1] in (1, 3):
-            return np.ascontiguousarray(filters.transpose(0, 2, 3, 1), np.float32)
+    filters = arrays.get(f"layer{layer}_{kind}" if layer == 1 or kind == "encoder" else f"layer{layer}_pixels")
+    below, strides = arrays.get(f"layer{layer - 1}_pixels"), [layers[n].pool_stride for n in range(1, layer)]
+    if layer > 1 and kind == "encoder" and filters is not None and below is not None and None not in strides:
+        filters = paint(filters, below, math.prod(stride or 1 for stride in strides))
+    if filters is not None and filters.ndim == 4 and filters.shape[1] in (1, 3):
+        return np.ascontiguousarray(filters.transpose(0, 2, 3, 1), np.float32)
     raise NotFound(f"The {kind} filters of layer {layer} of {bundle.name} have no picture: they are not over pixels.")
+
+
+def paint(filters: NDArray[Any], below: NDArray[Any], stride: int) -> NDArray[np.float32]:
+    """Projects filters over maps to pixels: what the units that a filter listens to write, each by its weight.
+
+    Args:
+        filters: float32 (maps, maps below, k, k).
+        below: What a unit of each map below writes, float32 (maps below, C, h, w).
+        stride: Pixels between neighbours in the maps below.
+
+    Returns:
+        float32 (maps, C, stride * (k - 1) + h, stride * (k - 1) + w).
+    """
+    maps, inputs, rows, columns = filters.shape
+    _, channels, height, width = below.shape
+    size = (maps, channels, stride * (rows - 1) + height, stride * (columns - 1) + width)
+    picture = np.zeros(size, np.float32)
+    written = below.reshape(inputs, -1)
+    for row, column in np.ndindex(rows, columns):
+        part = (filters[:, :, row, column] @ written).reshape(maps, channels, height, width)
+        picture[:, :, row * stride : row * stride + height, column * stride : column * stride + width] += part
+    return picture
 
 
 def draw_filter(filters: NDArray[np.float32], index: int, scale: int) -> bytes:

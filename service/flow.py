@@ -15,7 +15,7 @@ from service.decoding import decode_all
 from service.errors import ClientGone, Draining, ImageFailure, Internal, Malformed, ServiceError
 from service.guards import Guard
 from service.images import ImageRule
-from service.intake import Upload, collect_body
+from service.intake import File, Upload, collect_body
 from service.model import Model
 from service.problems import of_failures
 from service.state import Service, service_of
@@ -158,6 +158,8 @@ async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order
     views = 1 if isinstance(upload, np.ndarray) else model.bundle.manifest.input.views
     if len(upload) % views:
         raise Malformed(f"{model.name} takes images in groups of {views}; the request has {len(upload)}.")
+    if not ask.skip_bad and (none := [file for file in upload if isinstance(file, ImageFailure)]):
+        raise of_failures(none)  # a bad request, before any work is done for it
     with model.batcher.admit(len(upload) // views) as ticket:
         failures: list[ImageFailure] = []
         samples: Sequence[UInt8Array] | UInt8Array
@@ -179,7 +181,7 @@ async def _compute(service: Service, trace: Trace, model: Model, ask: Ask, order
 
 
 async def _decoded(
-    service: Service, trace: Trace, rule: ImageRule, files: list[bytes]
+    service: Service, trace: Trace, rule: ImageRule, files: list[File]
 ) -> tuple[dict[int, UInt8Array], list[ImageFailure]]:
     """Decodes files, and takes the time; returns the arrays by index, and the failures."""
     started = time.monotonic()

@@ -21,6 +21,9 @@ from service.plain_png import decode_plain_png
 
 UInt8Image = NDArray[np.uint8]
 
+# Pixels are counted here, before anything is decoded; a limit of its own would be in the way of a higher one.
+Image.MAX_IMAGE_PIXELS = None
+
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -121,9 +124,8 @@ def decode(data: bytes, rule: ImageRule, max_pixels: int) -> UInt8Image:
         image = _open(data, container, max_pixels)
         pixels = np.asarray(_resized(coloured(_oriented(image), rule.color_mode, rule.alpha_background), rule))
     except Broken as error:
+        _check_pixels(*error.pixels, max_pixels)
         raise ImageError(422, "undecodable", f"The file is not whole: {error}.") from None
-    except Image.DecompressionBombError:
-        raise ImageError(413, "too-many-pixels", "The image has too many pixels.", limit=max_pixels) from None
     except _DECODE_ERRORS as error:
         raise ImageError(422, "undecodable", f"The image does not decode: {_first_line(error)}.") from error
     return pixels.reshape(rule.height, rule.width, rule.bands)

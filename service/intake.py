@@ -33,7 +33,9 @@ _SPARE_VALUES = 10_000
 """Values that a JSON body may hold beyond those that it needs."""
 _ACCEPTED = "image/*, multipart/form-data, application/json, application/x-npy"
 
-Upload = list[bytes] | NDArray[np.uint8]
+File = bytes | ImageFailure
+"""An image file, or why there is none in its place."""
+Upload = list[File] | NDArray[np.uint8]
 """Image files in order, or pixels of the model's size, uint8 (N, H, W, C)."""
 
 
@@ -95,7 +97,7 @@ def _check_announced(scope: Scope, max_bytes: int) -> None:
         if name == b"content-length":
             announced = announced or value.strip()
         elif name == b"content-encoding":
-            encoding = encoding or value.strip()
+            encoding = encoding or value.strip().lower()
     if encoding not in (b"", b"identity"):
         raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
     if announced.isdigit() and (size := int(announced[:_MAX_DIGITS])) > max_bytes:
@@ -117,8 +119,9 @@ def parse(content_type: bytes, body: bytes, shape: tuple[int, int, int], limits:
         UnsupportedType: Not a type that requests may have.
     """
     kind = content_type.partition(b";")[0].strip().lower()
+    images: list[File]
     if kind == b"multipart/form-data":
-        images = read_multipart(content_type, body, limits.images)
+        images = [*read_multipart(content_type, body, limits.images)]
     elif kind == b"application/json":
         images = _read_json(body, limits.images)
     elif kind == b"application/x-npy":
@@ -181,7 +184,7 @@ def _is_image(body: bytes) -> bool:
         return True
 
 
-def _read_json(body: bytes, max_images: int) -> list[bytes]:
+def _read_json(body: bytes, max_images: int) -> list[File]:
     document = parse_json(body, len(body), 2 * max_images)  # a data: URI has a comma of its own
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         raise Malformed('The body must be {"images": ["<base64 or data: URI>", …]}.')
@@ -189,7 +192,15 @@ def _read_json(body: bytes, max_images: int) -> list[bytes]:
         raise Malformed(f"The body has an unknown member {unknown[0][:100]!r}; it may only hold images.")
     texts: list[Any] = document["images"]
     check_count(len(texts), max_images)
-    return [from_base64(index, text) for index, text in enumerate(texts)]
+    return [_file(index, text) for index, text in enumerate(texts)]
+
+
+def _file(index: int, text: Any) -> File:
+    """Decodes an entry; one that is no base64 is a bad image among others, not a bad request."""
+    try:
+        return from_base64(index, text)
+    except Malformed as error:
+        return error.failures[0]
 
 
 def from_base64(index: int, text: Any) -> bytes:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.errors import QueueFull, ServiceError
+from service.errors import ImageFailure, QueueFull, ServiceError
 from service.flow import INLINE_VALUES, Order
 from service.heads import Head, Heads
 from service.images import decode, is_small
@@ -92,6 +92,10 @@ class Lane:
         ride.start(deadline)
         return True
 
+    def count_refused(self, trace: Trace, status: int) -> None:
+        """Counts what was refused before it was a request."""
+        count_request(self._service.metrics, {"path": ""}, trace, "", status)
+
     def _refuse(self, error: ServiceError, cycle: RequestResponseCycle, connection: Connection) -> None:
         """Says at once that there is no room; under overload this is what most requests come to."""
         scope = scope_of(cycle)
@@ -106,10 +110,11 @@ def _decoded(service: Service, trace: Trace, model: Model, order: Order) -> NDAr
     upload = order.upload
     if not isinstance(upload, list) or len(upload) != 1 or model.bundle.manifest.input.views != 1:
         return None
+    file = upload[0]
     values = sum(math.prod(model.session.outputs[name]) for name in order.wants)
-    if values > INLINE_VALUES or not is_small(upload[0]):
+    if values > INLINE_VALUES or isinstance(file, ImageFailure) or not is_small(file):
         return None
     started = time.monotonic()
-    pixels = decode(upload[0], model.bundle.rule, service.settings.max_image_pixels)
+    pixels = decode(file, model.bundle.rule, service.settings.max_image_pixels)
     trace.seconds["decode"] = time.monotonic() - started
     return pixels

@@ -14,6 +14,7 @@ from service.middleware import Headers
 from service.protocol import HardenedProtocol
 from service.questions import Known
 from service.ride import Ride, scope_of
+from service.trace import Trace
 
 _MOST_HELD_BYTES = 16 * 1024
 """Of a body that is waited for; a larger image takes the long way anyway."""
@@ -75,6 +76,11 @@ class LaneProtocol(HardenedProtocol):
         """Gives up waiting."""
         if held := self._let_go():
             self._parse(held)
+
+    def count_refused(self, trace: Trace, status: int) -> None:
+        """Counts an answer outside of any request among all the others."""
+        if self.lane is not None:
+            self.lane.count_refused(trace, status)
 
     def shutdown(self) -> None:
         """Lets no request wait for its body out of the server's sight when that ends."""

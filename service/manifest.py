@@ -58,6 +58,7 @@ class Layer(_Part):
     maps: Positive
     channels: Positive
     kernel: Positive
+    pool_stride: Positive | None = None
     output_shape: tuple[Positive, ...]
 
 

@@ -10,6 +10,10 @@ _MAX_PART_HEADERS = 16
 _MAX_PART_HEADER_BYTES = 4096
 
 
+class _TooManyPartsError(Exception):
+    """Parsing ends here: taking on many small parts would take seconds."""
+
+
 class _Collector:
     """Receives the parser's callbacks and keeps the parts, up to a limit."""
 
@@ -23,11 +27,7 @@ class _Collector:
 
     def on_part_begin(self) -> None:
         if len(self.images) >= self._max_images:
-            raise TooManyImages(
-                f"The request has more than {self._max_images} images.",
-                limit=self._max_images,
-                actual=self._max_images + 1,
-            )
+            raise _TooManyPartsError
         self._headers, self._pieces = {}, []
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -71,6 +71,9 @@ def read_multipart(content_type: bytes, body: bytes, max_images: int) -> list[by
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary or len(boundary) > 200:
         raise Malformed("The multipart content type has no usable boundary.")
+    start = body.find(b"\r\n--" + boundary) if not body.lstrip(b"\r\n").startswith(b"--" + boundary) else -1
+    if start > 0:  # a preamble, which is for readers that know nothing of parts (RFC 2046, section 5.1.1)
+        body = body[start:]
     parts = _Collector(max_images)
     callbacks = {name: getattr(parts, name) for name in dir(parts) if name.startswith("on_")}
     try:
@@ -82,6 +85,11 @@ def read_multipart(content_type: bytes, body: bytes, max_images: int) -> list[by
         )
         parser.write(body)
         parser.finalize()
+    except _TooManyPartsError:
+        # Every boundary but the first follows a line break, and the last one closes.
+        actual = max(max_images + 1, body.count(b"\r\n--" + boundary) - body.startswith(b"\r\n"))
+        detail = f"The request has {actual} images; the limit is {max_images}."
+        raise TooManyImages(detail, limit=max_images, actual=actual) from None
     except (MultipartParseError, ValueError) as error:
         raise Malformed(f"The multipart body is broken: {error}.") from None
     if not parts.complete:

@@ -21,7 +21,7 @@ def read_npy(body: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Reads an array of ready-made pixels.
 
     Args:
-        body: A whole `.npy` file, version 1 or 2.
+        body: A whole `.npy` file, version 1, 2 or 3.
         shape: (H, W, C) that each image must have; without C if that is 1.
 
     Returns:
@@ -47,15 +47,16 @@ def read_npy(body: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 def _read_header(body: bytes) -> tuple[str, bool, tuple[int, ...], int]:
     """Returns dtype, whether the order is Fortran's, shape, and where the data starts."""
-    if body[:6] != _MAGIC or len(body) < 12 or body[6] not in (1, 2):
-        raise Malformed("The body is not an .npy array of version 1 or 2.")
+    if body[:6] != _MAGIC or len(body) < 12 or body[6] not in (1, 2, 3):
+        raise Malformed("The body is not an .npy array of version 1, 2 or 3.")
     prefix = 10 if body[6] == 1 else 12
     length = int.from_bytes(body[8:prefix], "little")
     if length > _MAX_HEADER_BYTES or prefix + length > len(body):
         raise Malformed("The .npy header is too long, or cut.")
+    encoding = "utf-8" if body[6] == 3 else "latin-1"
     try:
         with PARSING:
-            fields = ast.literal_eval(body[prefix : prefix + length].decode("latin-1").strip())
+            fields = ast.literal_eval(body[prefix : prefix + length].decode(encoding).strip())
     except _HEADER_ERRORS:
         raise Malformed("The .npy header is not a Python literal.") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:

@@ -27,7 +27,7 @@ from service.trace import Trace, trace_of
 logger = logging.getLogger(__name__)
 
 _MAX_JSON_INTEGER = 2**63 - 1
-_BY_STATUS: dict[int, type[ServiceError]] = {413: TooManyPixels, 415: UnsupportedType, 422: Undecodable}
+_BY_STATUS: dict[int, type[ServiceError]] = {400: Malformed, 413: TooManyPixels, 415: UnsupportedType, 422: Undecodable}
 
 
 def refusal(error: ServiceError, scope: Scope) -> Response:
@@ -76,9 +76,12 @@ def listed(failures: Sequence[ImageFailure]) -> list[dict[str, Any]]:
 
 
 def of_failures(failures: Sequence[ImageFailure]) -> ServiceError:
-    """Makes one error of the images that failed: their status if they agree on one, else 422."""
+    """Makes one error of the images that failed: their status if they agree on one, 400 if any has it, else 422."""
     statuses = {failure.status for failure in failures}
-    kind = _BY_STATUS[statuses.pop()] if len(statuses) == 1 else Undecodable
+    if 400 in statuses:
+        kind: type[ServiceError] = Malformed
+    else:
+        kind = _BY_STATUS[statuses.pop()] if len(statuses) == 1 else Undecodable
     first = failures[0]
     detail = f"Image {first.index}: {first.detail}"
     if len(failures) > 1:
@@ -105,8 +108,10 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         known = NotFound(f"There is nothing at {path}; /docs lists the routes.")
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        known = MethodNotAllowed(f"{path} answers {allowed or 'other methods'} only.", headers=error.headers)
+        methods = {method.strip() for method in (error.headers or {}).get("Allow", "").split(",") if method}
+        # The edge answers HEAD wherever GET is answered.
+        allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+        known = MethodNotAllowed(f"{path} answers {allowed or 'other methods'} only.", headers={"Allow": allowed})
     elif error.status_code < 500:
         known = Malformed(str(error.detail))
     else:

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.errors import HeadersTooLarge, Malformed, ServiceError
 from service.guards import GONE
 from service.problems import problem
-from service.trace import fresh_trace
+from service.trace import Trace, fresh_trace
 
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
@@ -76,7 +76,7 @@ class HardenedProtocol(HttpToolsProtocol):
         """Stops the clock for headers: from here the app has its own for the body."""
         if self.parser.should_upgrade():
             return  # an offer to change the protocol, or CONNECT: see `_unsupported_upgrade_warning`
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)  # with ": " and line end
         if size > self.max_header_bytes:
             self._refuse_headers()
             # The parser turns this into the error that it reports for a broken request, which ends the connection.
@@ -191,6 +191,10 @@ class HardenedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + bytes(answer.body))
         self.transport.close()
+        self.count_refused(trace, error.status)
+
+    def count_refused(self, trace: Trace, status: int) -> None:
+        """Told of each answer outside of any request."""
 
 
 def _without_offer(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

@@ -68,7 +68,7 @@ async def ready(request: Request) -> Response:
 
 @router.post(
     "/repository/index",
-    responses=v2_answers(EXAMPLES["index"], 400, 401, 408, 413, 500, 503),
+    responses=v2_answers(EXAMPLES["index"], 400, 401, 408, 413, 415, 500, 503),
     openapi_extra=INDEX_BODY,
     response_class=Response,
 )

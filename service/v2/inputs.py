@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Malformed
-from service.intake import Limits, Upload, check_count, from_base64
+from service.intake import File, Limits, Upload, check_count, from_base64
 
 DATATYPES = {"images": ("UINT8", "BYTES"), "files": ("BYTES",)}
 """Datatypes of each input; a request brings exactly one of them. `files` is `images` as BYTES, by a name of its own."""
@@ -74,12 +74,13 @@ def _head(tensor: Any) -> tuple[str, str, tuple[int, ...], int | None]:
 
 def _pixels(name: str, dims: tuple[int, ...], data: Any, body: bytes, start: int, limits: Limits) -> NDArray[np.uint8]:
     """Reads UINT8 data, flat or nested like its shape; returns it flat."""
-    _check_images(dims[0], limits)
     if data is None:
         if len(body) - start != math.prod(dims):
             raise Malformed(f"The input {name!r} of shape {_shown(dims)} has {len(body) - start} bytes of data.")
+        _check_images(dims[0], limits)
         return np.frombuffer(body, np.uint8, offset=start)
     values = _flat(name, dims, data)
+    _check_images(dims[0], limits)
     # Checked by type, because True would pass as 1.
     if set(map(type, values)) - {int}:
         raise Malformed(f"The data of the input {name!r} are not all integers.")
@@ -89,14 +90,18 @@ def _pixels(name: str, dims: tuple[int, ...], data: Any, body: bytes, start: int
         raise Malformed(f"The data of the input {name!r} are not all within 0 to 255.") from None
 
 
-def _files(name: str, dims: tuple[int, ...], data: Any, body: bytes, start: int, limits: Limits) -> list[bytes]:
+def _files(name: str, dims: tuple[int, ...], data: Any, body: bytes, start: int, limits: Limits) -> list[File]:
     """Reads BYTES data: elements with their lengths before them, or base64 in JSON, where bytes have no other form."""
     if len(dims) not in (1, 2) or dims[1:] not in ((), (1,)):
         raise Malformed(f"The input {name!r} has shape {_shown(dims)}; as BYTES it must be [N] or [N, 1].")
-    _check_images(dims[0], limits)
     if data is not None:
-        return [from_base64(index, text) for index, text in enumerate(_flat(name, dims, data))]
-    files = []
+        texts = _flat(name, dims, data)
+        _check_images(dims[0], limits)
+        return [from_base64(index, text) for index, text in enumerate(texts)]
+    if 4 * dims[0] > len(body) - start:  # so many lengths alone
+        raise Malformed(f"The input {name!r} of shape {_shown(dims)} has {len(body) - start} bytes of data.")
+    _check_images(dims[0], limits)
+    files: list[File] = []
     for _ in range(dims[0]):
         end = start + 4 + int.from_bytes(body[start : start + 4], "little")
         if start + 4 > len(body) or end > len(body):

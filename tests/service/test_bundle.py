@@ -40,6 +40,20 @@ def refusal(folder: Path) -> str:
     return message
 
 
+@pytest.mark.parametrize("fault", ["pickled", "missing", "no archive"])
+def test_filters_that_cannot_be_drawn_are_refused_at_the_start(folder: Path, fault: str) -> None:
+    file = folder / "filters.npz"
+    arrays = dict(np.load(file))
+    if fault == "pickled":
+        np.savez(file, **(arrays | {"layer1_decoder": np.array([{"a": 1}], dtype=object)}))
+    elif fault == "missing":
+        np.savez(file, **{name: value for name, value in arrays.items() if name != "layer1_decoder"})
+    else:
+        file.write_bytes(b"PK")
+    write_manifest(folder, json.loads((folder / "manifest.json").read_text()))
+    assert refusal(folder).startswith(f"{file}: ")
+
+
 def test_a_good_bundle_loads(folder: Path) -> None:
     bundle = load_bundle(folder)
     assert (bundle.name, bundle.version, bundle.shape) == ("mnist-shallow", "1", (12, 12, 1))

@@ -108,3 +108,19 @@ def test_the_last_bytes_of_an_answer_have_a_deadline_too(models_dir: Path, reads
                 assert time.monotonic() - started < 2.5  # before the clock of idle connections
 
     run(models_dir, scenario, request_timeout_s=0.4)
+
+
+def test_what_is_refused_before_it_is_a_request_is_counted(models_dir: Path) -> None:
+    async def scenario(running: Serving) -> None:
+        for sent, status in ((b"no http at all\r\n\r\n", 400), (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 300, 431)):
+            async with client(running) as one:
+                one.writer.write(sent)
+                assert (await one.answer()).status == status
+            code = str(status)
+
+            def counted(code: str = code) -> bool:
+                return running.sample("sca_http_requests_total", route="_other", method="_other", code=code) == 1
+
+            await until(counted)
+
+    run(models_dir, scenario, max_header_bytes=1024)

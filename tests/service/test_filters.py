@@ -1,14 +1,16 @@
 """`GET /filters`: pictures of the filters, each in its own contrast."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.bundle import load_bundle
 from service.errors import Malformed, NotFound
-from service.filters import draw_grid
+from service.filters import draw_filter, draw_grid, paint, pick_filters
 from tests.conftest import TestClient, service_of
 
 
@@ -88,3 +90,24 @@ def test_a_constant_filter_is_grey_and_a_huge_grid_is_refused() -> None:
 
 def test_not_found_is_not_malformed() -> None:
     assert not issubclass(NotFound, Malformed)
+
+
+@pytest.mark.parametrize("name", ["cifar10-deep", "mnist-deep"])
+def test_a_second_layer_is_drawn_in_pixels_both_ways(name: str) -> None:
+    (path,) = (Path("models") / name).iterdir()
+    bundle = load_bundle(path)
+    decoder, encoder = (pick_filters(bundle, 2, kind) for kind in ("decoder", "encoder"))
+    assert len(encoder) == len(decoder) == bundle.manifest.layers[1].maps
+    assert encoder.shape[3] == decoder.shape[3] == bundle.manifest.input.channels and encoder.std() > 0
+    # a decoder filter, painted the same way, is the picture that training has made of it but for what that cuts off
+    arrays = bundle.arrays("filters.npz")
+    stride = bundle.manifest.layers[0].pool_stride
+    assert stride is not None
+    painted = paint(arrays["layer2_decoder"], arrays["layer1_pixels"], stride).transpose(0, 2, 3, 1)
+    assert painted.shape[1] >= decoder.shape[1]
+    cut = (painted.shape[1] - decoder.shape[1]) // 2
+    inner = painted[:, cut : cut + decoder.shape[1], cut : cut + decoder.shape[2]]
+    alike = [float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) for one, other in zip(inner, decoder, strict=True)]
+    assert np.median(alike) > 0.9, (name, np.median(alike))
+    picture = Image.open(io.BytesIO(draw_filter(encoder, 0, 1)))
+    assert picture.size == encoder.shape[2:0:-1]

@@ -191,6 +191,22 @@ def test_too_many_pixels_are_refused_with_the_limit(name: str) -> None:
     assert decode(KINDS[name], RGB, 37 * 23).shape == (12, 12, 3)
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if not name.startswith("tiff")])
+def test_a_cut_file_that_announces_too_many_pixels_is_too_large_first(name: str) -> None:
+    data = KINDS[name]
+    assert status(data[:-2], limit=850) == (413, "too-many-pixels")
+    assert status(data[:-2], limit=851) == (422, "undecodable")
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "group4"])
+def test_a_huge_tiff_is_told_its_size(compression: str) -> None:
+    stream = io.BytesIO()
+    Image.new("1" if compression == "group4" else "L", (20_000, 20_000)).save(stream, "TIFF", compression=compression)
+    with pytest.raises(ImageError) as caught:
+        decode(stream.getvalue(), RGB, 25_000_000)
+    assert (caught.value.failure.status, caught.value.failure.actual) == (413, 400_000_000)
+
+
 @pytest.mark.parametrize("data", [b"", b"%PDF-1.4", b"<svg/>", b"%!PS-Adobe", b"hello"])
 def test_other_content_is_unsupported(data: bytes) -> None:
     assert status(data) == (415, "unsupported-type")

@@ -190,6 +190,13 @@ def test_what_is_not_there_has_no_description(client: TestClient, path: str) -> 
     refused(client.get(f"/v2/models/{path}"), 404)
 
 
+@pytest.mark.parametrize("shape", [[2**62, 12, 12, 3], [2**62]])
+def test_more_elements_than_there_are_bytes_are_a_lie_and_no_limit(client: TestClient, shape: list[int]) -> None:
+    tensor = {"name": "images", "shape": shape, "datatype": "UINT8" if len(shape) == 4 else "BYTES"}
+    refused(post(client, tensor | {"data": FLAT}), 400)
+    refused(post(client, binary(tensor, DATA), DATA), 400)
+
+
 def test_other_methods_are_405(client: TestClient) -> None:
     answer = client.get(INFER)
     refused(answer, 405)
