@@ -241,8 +241,9 @@ def filled(text: str) -> str:
 
 def _recipe(layer: LayerConfig) -> str:
     some = f" of {layer.images:,} of the images" if layer.images else ""
+    epochs = "1 epoch" if layer.epochs == 1 else f"{layer.epochs} epochs"
     return (
-        f"{layer.maps} maps, {layer.epochs} epochs{some} in batches of {layer.batch_images}, Adam with learning rate "
+        f"{layer.maps} maps, {epochs}{some} in batches of {layer.batch_images}, Adam with learning rate "
         f"{layer.learning_rate:g} (rising over {layer.warmup_steps} steps, falling linearly to zero), "
         f"filters initialised with deviation {layer.init_std:g}"
     )

@@ -25,6 +25,8 @@ CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.02
 """Of the time, at most: with the moments of 105 million numbers a checkpoint is 1.3 GB."""
 LOG_STEPS = 50
+WARMUPS = 2
+"""Times the warm-up that a layer has to be trained for, at least, to have learnt something."""
 
 
 class DivergedError(RuntimeError):
@@ -101,6 +103,11 @@ class LayerFit:
             DivergedError: the loss left the finite numbers; the last checkpoint is from before.
             DataError: no image of an epoch had anything in it.
         """
+        if self.total_steps < WARMUPS * self.layer.config.warmup_steps:
+            self.journal.warn(
+                f"{self.total_steps} gradient steps are too few to learn filters by, {self.layer.config.warmup_steps} "
+                "of them only warm up: give more images, or more --epochs"
+            )
         saved, pause = time.monotonic(), 0.0
         start = self.progress.step * self.batch
         with (

@@ -195,6 +195,12 @@ def test_images_that_are_all_blank_stop_the_run(tmp_path: Path) -> None:
         fitted(tmp_path, lambda pixels: PixelScaling()(pixels) * 0)
 
 
+def test_a_handful_of_steps_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted(tmp_path, config=layer(epochs=1, warmup_steps=50))
+    assert "warning: 5 gradient steps are too few" in capsys.readouterr().err
+    assert "too few" in (tmp_path / "log.jsonl").read_text()
+
+
 def test_dead_maps_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = SparseConvAutoencoder(layer(epochs=1), 3, 0)
     with torch.no_grad():

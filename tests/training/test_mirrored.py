@@ -20,8 +20,8 @@ from training.config import RunConfig, Whitening, Window
 from training.export import OnnxModel, TrainedModel, torch_embedding, torch_outputs
 from training.extraction import BatchExtractor
 from training.fast import quantise
+from training.options import config_of, parse
 from training.pipeline import Pipeline
-from training.run import config_of, parse
 from training.runfolder import ConfigError
 
 DEEP = (layer(maps=8), layer(maps=20, kernel=3))

@@ -13,8 +13,9 @@ import pytest
 from tests.training import official
 from tests.training.stereo import write_rendered
 from training import datasets, winners
+from training.options import config_of, parse
 from training.presets import PRESETS
-from training.run import config_of, main, parse
+from training.run import main
 
 ROOT = Path(__file__).parents[2]
 STEPS = 320 // 64 * 2
@@ -212,6 +213,9 @@ def test_options_that_do_not_go_together_are_one_clear_line(
         ("--version", "../2", "--version is a number from 1 on: '../2'"),
         ("--name", "../x", "--name may have letters, digits, dots, dashes and underscores: '../x'"),
         ("--seed", "-1", "seed must not be negative: -1"),
+        ("--name", "mine", "--name goes with --folder"),
+        ("--size", "64", "--size goes with --folder"),
+        ("--color-mode", "L", "--color-mode goes with --folder"),
     ],
 )
 def test_an_impossible_value_is_one_clear_line(
@@ -221,3 +225,15 @@ def test_an_impossible_value_is_one_clear_line(
     assert main(["--dataset", "mnist", "--no-download", *folders, option, value]) == 1
     assert capsys.readouterr().err == f"error: {word}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_concern_a_folder_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--folder", str(tmp_path), "--data-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "error: --data-dir goes without --folder\n"
+
+
+def test_more_images_than_there_are_is_one_clear_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(data, tmp_path, "--layer-images", "321")) == 1
+    assert capsys.readouterr().err == "error: --layer-images 321: there are only 320\n"

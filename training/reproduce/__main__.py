@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import shlex
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from training.commands import recorded_command
 from training.reproduce.bench import Bench
 from training.reproduce.catalogue.order import ROWS
 from training.reproduce.cost import spoken
@@ -19,7 +19,6 @@ from training.reproduce.runner import Runner, Task
 from training.reproduce.store import Store
 from training.run import DeviceError, pick_device
 
-FOLDERS = ("--data-dir", "--runs-dir", "--docs-dir")
 """Options that say where things are here, each followed by a folder."""
 NAME = 56
 """Width of a row's name in the list."""
@@ -106,18 +105,6 @@ def state(runner: Runner, tasks: Sequence[Task], report: Report) -> str:
     return "\n".join([*lines, f"{'left to do here':{NAME}}                                 about {spoken(total)}"])
 
 
-def recorded_command(arguments: Sequence[str]) -> str:
-    """What a number's record says it came from: the command line without folders, which are nobody else's."""
-    kept: list[str] = []
-    given = iter(arguments)
-    for argument in given:
-        if argument in FOLDERS:
-            next(given, None)
-        elif not argument.startswith(tuple(f"{option}=" for option in FOLDERS)):
-            kept.append(argument)
-    return "python -m training.reproduce " + shlex.join(kept)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status: 0, or 1 if a row failed."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -129,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DeviceError, RowError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    command = recorded_command(arguments)
+    command = recorded_command("training.reproduce", arguments)
     bench = Bench(options.data_dir, options.runs_dir, not options.no_download, device, command)
     report = Report(ROWS, Store(options.runs_dir / "results"), options.docs_dir)
     runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)

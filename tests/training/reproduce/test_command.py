@@ -11,6 +11,7 @@ import pytest
 
 from tests.training.drawn import config, dataset, layer
 from tests.training.reproduce.rows import Broken, Counted, Missing, row
+from training.commands import recorded_command
 from training.reproduce import __main__ as command
 from training.reproduce import figure1c
 from training.reproduce.catalogue.figures import POINTS, Point
@@ -232,4 +233,7 @@ def test_the_whole_report_is_written_from_nothing(tmp_path: Path) -> None:
 
 def test_a_number_remembers_its_command_without_folders() -> None:
     given = ["--rows", "first *", "--data-dir", "/home/me/data", "--runs-dir=/scratch/runs", "--seeds", "1"]
-    assert command.recorded_command(given) == "python -m training.reproduce --rows 'first *' --seeds 1"
+    assert recorded_command("some.module", given) == "python -m some.module --rows 'first *' --seeds 1"
+    for folder in (["--folder", "/home/me/photos/"], ["--folder=/home/me/photos"]):
+        told = recorded_command("some.module", [*folder, "--maps", "8"])
+        assert told == "python -m some.module --folder photos --maps 8"
