@@ -29,7 +29,11 @@ def compiled(fastmath: frozenset[str] = REORDER) -> Callable[[Kernel], Kernel]:
     def decorate(function: Kernel) -> Kernel:
         if not AVAILABLE:
             return function
-        jit = numba.njit(nogil=True, fastmath=set(fastmath), error_model="numpy", cache=True)
-        return cast(Kernel, jit(function))
+        options: dict[str, Any] = {"nogil": True, "fastmath": set(fastmath), "error_model": "numpy"}
+        try:
+            kernel = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # there is no folder to keep it in; NUMBA_CACHE_DIR names one
+            kernel = numba.njit(**options)(function)
+        return cast(Kernel, kernel)
 
     return decorate

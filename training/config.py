@@ -163,9 +163,11 @@ class RunConfig:
     """How the paper states the figure."""
 
     def __post_init__(self) -> None:
-        """Refuse a seed that numpy would not take."""
+        """Refuse a seed that numpy or torch would not take."""
         if self.seed < 0:
             raise ValueError(f"seed must not be negative: {self.seed}")
+        if self.seed >= 1 << 63:
+            raise ValueError(f"seed must be below 2**63: {self.seed}")
 
     def to_json(self) -> dict[str, Any]:
         """The config as plain JSON types."""

@@ -86,7 +86,7 @@ class LayerFit:
         config = self.layer.config
         self.batch = min(config.batch_images, len(self.images))
         if self.batch < parallel.world():
-            raise ValueError(f"a batch of {self.batch} images cannot be shared by {parallel.world()} processes")
+            raise DataError(f"a batch of {self.batch} images cannot be shared by {parallel.world()} processes")
         self.steps_per_epoch = len(self.images) // self.batch
         self.total_steps = config.epochs * self.steps_per_epoch
         self.layer.to(self.device)

@@ -23,7 +23,9 @@ from training.winograd import FILTER_TO_POINTS, FROM_POINTS, POINTS, TAPS, TILE,
 PART = TAPS
 """Columns of a filter's part."""
 MAPS_AT_ONCE = 512
-"""Maps whose products are in memory together, 3 MB for an image of 32 x 32; fewer at a time take longer."""
+"""Maps whose products are in memory together, at most; fewer at a time take longer."""
+PRODUCTS = POINTS * MAPS_AT_ONCE * 32 * 8
+"""Products in memory together, at most: those of so many maps of an image of 32 x 32, 3 MB."""
 MOST_CHANNELS = 4
 """Those of pictures; maps have more channels and fewer positions, for which filters in six forms are much to read."""
 LEAST_SAVED = 100
@@ -58,13 +60,20 @@ def write_layer(writer: GraphWriter, layer: Layer, name: str, x: str, size: tupl
         size: H and W.
     """
     columns, pooled = _write_columns(writer, layer, name, x, size), []
-    for number, start in enumerate(range(0, len(layer.filters), MAPS_AT_ONCE)):
-        suffix = "" if len(layer.filters) <= MAPS_AT_ONCE else f".{number}"
-        part = layer.part(start, MAPS_AT_ONCE)
+    step = _maps_at_once(layer, size)
+    for number, start in enumerate(range(0, len(layer.filters), step)):
+        suffix = "" if len(layer.filters) <= step else f".{number}"
+        part = layer.part(start, step)
         planes = _write_planes(writer, part, name, suffix, columns, size)
         pooled.append(_write_across(writer, part, name, suffix, planes, size))
         writer.nodes[-1].doc_string = _described(part, x, f"{name}.filters{suffix}", f"{name}.bias{suffix}")
     return pooled[0] if len(pooled) == 1 else writer.add("Concat", pooled, f"{name}.pooled", axis=1)
+
+
+def _maps_at_once(layer: Layer, size: tuple[int, int]) -> int:
+    """Maps whose products fit, in sixteens, of which a processor's registers take one."""
+    fit = PRODUCTS // (POINTS * layer.rows(size[0]) * layer.windows(size)[1])
+    return min(MAPS_AT_ONCE, max(16, fit // 16 * 16))
 
 
 def _write_columns(writer: GraphWriter, layer: Layer, name: str, x: str, size: tuple[int, int]) -> str:

@@ -21,7 +21,7 @@ from training.features import CPU
 from training.fit import LayerFit
 from training.framing import Framing, framed
 from training.journal import Journal
-from training.probe import Probe, ProbeFit, Trial, validation_start
+from training.probe import Probe, ProbeFit, Trial
 from training.runfolder import ConfigError, RunFolder
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, reorder
@@ -220,7 +220,7 @@ class Pipeline:
         images, copies = self.train.images, 1
         if augmentation is not None:
             images, copies = AugmentedSource(images, augmentation, self.config.seed), 1 + augmentation.copies
-        middle = validation_start(count, self.config.probe)
+        middle = count - self.train.held_out
         bounds = [(c * count, c * count + middle) for c in range(copies)]
         bounds += [(c * count + middle, (c + 1) * count) for c in range(copies)]
         return images, [parallel.share(*part) for part in bounds]

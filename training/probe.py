@@ -16,6 +16,7 @@ from training.journal import Journal
 from training.losses import LOSSES
 from training.scaling import DesignMatrix, Scaling
 from training.solver import Sketch, minimise
+from training.splits import DataError, held_out_of
 from training.workers import alone
 
 
@@ -81,7 +82,7 @@ def best_of(trials: Iterable[Trial]) -> Trial:
 
 def validation_start(images: int, config: ProbeConfig) -> int:
     """Number of the first image that validates; those before it fit."""
-    return images - round(images * config.validation_fraction)
+    return images - held_out_of(images, config.validation_fraction)
 
 
 class ProbeFit:
@@ -133,7 +134,10 @@ class ProbeFit:
 
     def _choose(self) -> tuple[tuple[Trial, ...], Sketch]:
         fitting = part(self.features, 0, self.fitted)
-        matrix = DesignMatrix(fitting, Scaling.fit(fitting, self.maps))
+        scaling = Scaling.fit(fitting, self.maps)
+        if not scaling.scale.any():
+            raise DataError("no feature differs from image to image: all maps are dead, or the learning rate too high")
+        matrix = DesignMatrix(fitting, scaling)
         held_out = DesignMatrix(part(self.features, self.fitted, self.validated), matrix.scaling)
         sketch = Sketch.of(matrix)
         trials: list[Trial] = []

@@ -15,6 +15,8 @@ from training.features import CPU
 from training.runfolder import RunFolder
 
 TEST_BATCH = 100
+TEST_PIXELS = TEST_BATCH * 32 * 32
+"""Pixels of a batch, at most: larger images go fewer at a time."""
 INSTRUCTIONS = {
     "AVX2": {"avx2"},
     "AVX-512": {"avx512f"},
@@ -26,8 +28,10 @@ INSTRUCTIONS = {
 
 def test_accuracy(test: Split, run: OnnxModel) -> float:
     """Percent of the test images that the graph puts into the right class."""
-    starts = range(0, len(test.labels), TEST_BATCH)
-    predicted = [run(test.images[i : i + TEST_BATCH])[1].argmax(1) for i in starts]
+    _, height, width, _ = test.images.shape
+    batch = max(1, min(TEST_BATCH, TEST_PIXELS // (height * width)))
+    starts = range(0, len(test.labels), batch)
+    predicted = [run(test.images[i : i + batch])[1].argmax(1) for i in starts]
     return 100 * int((np.concatenate(predicted) == test.labels).sum()) / len(test.labels)
 
 

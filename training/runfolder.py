@@ -41,6 +41,9 @@ class RunFolder:
             )
         path.mkdir(parents=True, exist_ok=True)
         self.write("config.json", plain)
+        parallel.wait()
+        if not (path / "config.json").exists():
+            raise ConfigError(f"{path} is not the job's first process's: --runs-dir must be a folder that all share")
         self.stages: dict[str, float] = self.read("stages.json", {})
         """Seconds each stage has taken, over all attempts."""
         self.peak_mib: int = self.read(MEMORY, 0)

@@ -24,11 +24,13 @@ class Split:
 
     A sample of several views has them one after the other along C. `groups` int64 (N,), where they are known, say
     which samples belong together (pictures of one object, say) and should not be on both sides of a validation split.
+    The last `held_out` of them are the ones to validate on.
     """
 
     images: ImageSource
     labels: Labels
     groups: Labels | None = None
+    held_out: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a split whose parts do not belong together."""
@@ -54,22 +56,31 @@ class Split:
         return digest.hexdigest()
 
     def shuffled(self, seed: int, held_out: float = 0.0) -> "Split":
-        """The same pairs in a random order; where there are groups, some of them whole at the end.
+        """The same pairs in a random order, those to validate on at the end; of groups, whole ones.
 
         Args:
             seed: decides the order.
-            held_out: share of the samples at the end that someone will validate on: as many whole groups as it has
-                room for, so that he does so on groups that the rows before do not hold.
+            held_out: share of the samples to validate on, at least one of them. Of groups it is as many whole ones as
+                it has room for, and at least one, so that the rows before hold none of them.
         """
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self.labels))
         if self.groups is None:
-            return Split(reorder(self.images, order), self.labels[order])
+            count = held_out_of(len(order), held_out)
+            return Split(reorder(self.images, order), self.labels[order], held_out=count)
         names, sizes = np.unique(self.groups, return_counts=True)
         drawn = rng.permutation(len(names))
-        last = names[drawn[sizes[drawn].cumsum() <= round(held_out * len(order))]]
-        order = order[np.argsort(np.isin(self.groups[order], last), kind="stable")]
-        return Split(reorder(self.images, order), self.labels[order], self.groups[order])
+        fitting = max(int((sizes[drawn].cumsum() <= round(held_out * len(order))).sum()), int(held_out > 0))
+        if fitting >= len(names):
+            raise DataError(f"{len(names)} groups cannot be split: some have to be held out, and others not")
+        last = np.isin(self.groups[order], names[drawn[:fitting]])
+        order = order[np.argsort(last, kind="stable")]
+        return Split(reorder(self.images, order), self.labels[order], self.groups[order], held_out=int(last.sum()))
+
+
+def held_out_of(samples: int, share: float) -> int:
+    """How many of so many samples validate: their share, but neither none nor all, if that can be."""
+    return min(max(round(samples * share), int(share > 0)), max(samples - 1, 0))
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,10 @@ class FeatureExtractor(nn.Module):
         _, channels, rows, columns = patch.shape
         rows, columns = min(rows, height), min(columns, width)
         top, left = (height - rows) // 2, (width - columns) // 2
+        above, before = (patch.shape[2] - rows) // 2, (patch.shape[3] - columns) // 2
         canvas = patch.new_zeros(len(patch), channels, height, width)
-        canvas[:, :, top : top + rows, left : left + columns] = patch[:, :, :rows, :columns]
+        inner = patch[:, :, above : above + rows, before : before + columns]
+        canvas[:, :, top : top + rows, left : left + columns] = inner
         pixels: Tensor = self.preprocessing.to_pixels(canvas)
         return pixels[:, :, top : top + rows, left : left + columns]
 

@@ -15,7 +15,9 @@ from training.sources import ImageSource
 from training.splits import DataError
 
 FIT_IMAGES = 1024
-"""Images measured at a time."""
+"""Images measured at a time, at most."""
+FIT_NUMBERS = FIT_IMAGES * 32 * 32 * 3
+"""Numbers of theirs, at most: larger images go fewer at a time."""
 MOST_NUMBERS = 64 * 64 * 3
 """Of an image that is whitened: its covariance and what is made of it already take 5 GB."""
 
@@ -213,8 +215,9 @@ def measure(
     total = torch.zeros(size, dtype=torch.float64, device=device)
     products = torch.zeros(side, side, dtype=torch.float64, device=device)
     first, last = parallel.share(0, len(images))
-    for start in range(first, last, FIT_IMAGES):
-        block = torch.from_numpy(images[start : min(start + FIT_IMAGES, last)]).to(device)
+    step = max(1, min(FIT_IMAGES, FIT_NUMBERS // size))
+    for start in range(first, last, step):
+        block = torch.from_numpy(images[start : min(start + step, last)]).to(device)
         flat = normalise_contrast(to_planes(block), contrast_epsilon).flatten(1)
         total += flat.sum(0)
         products += flat[:, :side].T @ flat[:, :side]

@@ -13,9 +13,11 @@ from training import fit, parallel, winners
 from training.config import RunConfig
 from training.pipeline import Pipeline
 
-RUN: RunConfig = config("separable", layers=(layer(epochs=10, maps=8),))
+BATCH = 31
+"""Odd, so that two processes have unequal shares of it."""
+RUN: RunConfig = config("separable", layers=(layer(epochs=10, maps=8, batch_images=BATCH),))
 IMAGES = 160
-STEPS = 10 * (IMAGES // 32)
+STEPS = 10 * (IMAGES // BATCH)
 
 
 def main(folder: Path, step: int) -> None:

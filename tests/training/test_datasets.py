@@ -220,11 +220,28 @@ def test_whole_groups_come_last_when_a_split_is_shuffled() -> None:
     assert len(held_out) > 1, "the seed chooses the group"
 
 
-def test_without_room_for_a_whole_group_the_order_is_random() -> None:
-    images, labels = photos(50, 4, 4, 1)
-    mixed = Split(images, labels, np.arange(50, dtype=np.int64) % 5).shuffled(0, held_out=0.1)
-    plain = Split(images, labels).shuffled(0)
-    np.testing.assert_array_equal(mixed.images[:], plain.images[:])
+@pytest.mark.parametrize("sizes", [[10] * 5, [17] * 3, [7] * 7, [6, 4, 10, 8, 2], [49, 1]])
+def test_groups_of_any_size_are_on_one_side_only(sizes: list[int]) -> None:
+    images, labels = photos(sum(sizes), 4, 4, 1)
+    groups = np.repeat(np.arange(len(sizes)), sizes).astype(np.int64)
+    for seed in range(5):
+        mixed = Split(images, labels, groups).shuffled(seed, held_out=0.2)
+        assert mixed.groups is not None and 0 < mixed.held_out < len(labels)
+        fitting, held_out = np.split(mixed.groups, [len(labels) - mixed.held_out])
+        assert set(fitting.tolist()).isdisjoint(held_out.tolist())
+
+
+def test_one_group_cannot_be_split() -> None:
+    images, labels = photos(9, 4, 4, 1)
+    with pytest.raises(DataError, match="1 groups cannot be split"):
+        Split(images, labels, np.zeros(9, np.int64)).shuffled(0, held_out=0.2)
+
+
+@pytest.mark.parametrize(("samples", "held_out"), [(1, 0), (2, 1), (3, 1), (10, 2), (50_000, 10_000)])
+def test_some_samples_are_held_out_and_some_are_not(samples: int, held_out: int) -> None:
+    images = np.zeros((samples, 1, 1, 1), np.uint8)
+    assert Split(images, np.zeros(samples, np.int64)).shuffled(0, held_out=0.2).held_out == held_out
+    assert Split(images, np.zeros(samples, np.int64)).shuffled(0).held_out == 0
 
 
 def test_other_groups_are_other_data() -> None:

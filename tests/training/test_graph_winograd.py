@@ -1,6 +1,7 @@
 """A first layer by minimal filtering computes what the plain one does, wherever it is used, and can be brought back."""
 
 import dataclasses
+import math
 
 import numpy as np
 import onnx
@@ -111,6 +112,22 @@ def test_pairs_are_computed_view_by_view() -> None:
     samples = pairs(5, 20, 18, 3, seed=3)
     assert "Conv" not in operators(build(model))
     for got, wanted in zip(OnnxModel(build(model), 1)(samples), torch_outputs(model, samples), strict=True):
+        assert_close(got, wanted)
+
+
+def test_large_images_take_no_more_memory_at_a_time() -> None:
+    wide = dataclasses.replace(PAPER, maps=96)
+    model = untrained.model(config("contrast", layers=(wide,)), dataset(96, 96, 3, train=4, test=1))
+    data = build(model)
+    graph_of = onnx.shape_inference.infer_shapes(onnx.load_from_string(data), data_prop=True).graph
+    products = [
+        [dim.dim_value for dim in value.type.tensor_type.shape.dim[1:]]
+        for value in graph_of.value_info
+        if value.name.startswith("layer1.products")
+    ]
+    assert len(products) > 1 and all(0 < math.prod(shape) <= graph_winograd.PRODUCTS for shape in products), products
+    images = photos(2, 96, 96, 3, seed=5).images
+    for got, wanted in zip(OnnxModel(data, 1)(images), torch_outputs(model, images), strict=True):
         assert_close(got, wanted)
 
 

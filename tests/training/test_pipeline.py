@@ -56,6 +56,26 @@ def test_a_run_ends_with_a_bundle_that_classifies(finished: dict[str, Path]) -> 
     assert "the command" in (bundle / "README.md").read_text()
 
 
+def test_what_validates_is_a_random_part_whatever_the_order_of_the_files(tmp_path: Path) -> None:
+    order = np.argsort(DATA.train.labels, kind="stable")
+    by_class = Split(DATA.train.images[order], DATA.train.labels[order])
+    training = Pipeline(SHALLOW, replace(DATA, train=by_class), tmp_path / "run", tmp_path / "models", "")
+    count = training.train.held_out
+    assert count == round(0.2 * len(order))
+    classes = set(by_class.labels.tolist())
+    assert set(training.train.labels[-count:].tolist()) == set(training.train.labels[:-count].tolist()) == classes
+
+
+def test_of_groups_whole_ones_validate(tmp_path: Path) -> None:
+    groups = (np.arange(len(DATA.train.labels)) % 7).astype(np.int64)
+    grouped = replace(DATA, train=replace(DATA.train, groups=groups))
+    training = Pipeline(SHALLOW, grouped, tmp_path / "run", tmp_path / "models", "")
+    _, ranges = training._probed()
+    assert training.train.groups is not None
+    fitting, validating = (set(training.train.groups[start:stop].tolist()) for start, stop in ranges)
+    assert len(validating) == 1 and fitting.isdisjoint(validating) and len(fitting) == 6
+
+
 def test_a_run_shows_filters_and_curves(finished: dict[str, Path]) -> None:
     folder = finished[DEEP.name] / "run" / "figures"
     names = {file.name for file in folder.iterdir()}

@@ -12,6 +12,7 @@ from torch.nn import functional
 from training.config import ProbeConfig
 from training.journal import Journal
 from training.probe import Probe, ProbeFit, temperature_of
+from training.splits import DataError
 
 MAPS, CLASSES = 6, 3
 CONFIG = ProbeConfig(strengths={"svm": (0.001, 0.1, 10.0), "logistic": (0.001, 0.1)}, max_iterations=40)
@@ -55,6 +56,19 @@ def test_the_last_fifth_validates(tmp_path: Path) -> None:
     wrong[320:] = (wrong[320:] + 1) % CLASSES
     for trial in fitted(tmp_path, features, wrong).trials:
         assert trial.train_accuracy > 0.8 and trial.validation_accuracy < 0.3
+
+
+def test_held_out_rows_are_measured_by_the_others_scale(tmp_path: Path) -> None:
+    features, labels = drawn(noise=0.2)
+    moved = features.clone()
+    moved[320:] = 30 * (moved[320:] + 3)  # standardised by themselves, they would be the same as before
+    for trial in fitted(tmp_path, moved, labels).trials:
+        assert trial.train_accuracy > 0.95 and trial.validation_accuracy < 0.9
+
+
+def test_features_that_never_change_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no feature differs from image to image"):
+        fitted(tmp_path, torch.ones(50, 60).half(), torch.arange(50) % CLASSES)
 
 
 def test_of_equals_the_strongest_is_chosen(tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ def test_options_that_do_not_go_together_are_one_clear_line(
         ("--version", "../2", "--version is a number from 1 on: '../2'"),
         ("--name", "../x", "--name may have letters, digits, dots, dashes and underscores: '../x'"),
         ("--seed", "-1", "seed must not be negative: -1"),
+        ("--seed", str(1 << 63), f"seed must be below 2**63: {1 << 63}"),
         ("--name", "mine", "--name goes with --folder"),
         ("--size", "64", "--size goes with --folder"),
         ("--color-mode", "L", "--color-mode goes with --folder"),

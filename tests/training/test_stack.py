@@ -71,3 +71,14 @@ def test_pictures_larger_than_the_image_are_cut_to_it() -> None:
     small = dataset(6, 7, 3, train=20, test=2)
     network: FeatureExtractor = untrained.extractor(DEEP, small)
     assert network.pixel_filters(6, 7)[1].shape == (9, 3, 6, 7)
+
+
+def test_of_a_filter_larger_than_the_image_the_middle_is_painted() -> None:
+    small = dataset(5, 4, 1, train=20, test=2)
+    network = untrained.extractor(config("none", layers=(layer(maps=1, kernel=9),)), small)
+    (first,) = network.stack()
+    with torch.no_grad():
+        first.decoder[:] = 0
+        first.decoder[0, 0, 4, 4] = 1
+    (picture,) = network.pixel_filters(5, 4)
+    assert np.argwhere(picture[0, 0].numpy()).tolist() == [[2, 2]]
