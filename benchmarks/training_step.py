@@ -5,8 +5,8 @@
 Of each baseline the fastest of four ways counts. The dense step: contiguous or channels last (images and filters), the
 winners found by `argmax` or as what equals its map's maximum; with --compile the same four compiled. The convolution:
 contiguous or channels last, whole batch or cut so that its maps stay in cache. Before anything is timed, our gradients
-are compared with those of every dense way; where two places of a map are nearly equal, rounding picks the winner, and the
-dense ways differ among themselves as much.
+are compared with those of every dense way; where two places of a map are nearly equal, rounding picks the winner, and
+the dense ways differ among themselves as much.
 """
 
 import argparse
