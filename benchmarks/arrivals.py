@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.servers import Server
-from benchmarks.serving import ACCEPT, OURS, write_images
+from benchmarks.contestants import ACCEPT, OURS, write_images
 from benchmarks.timing import table, write_rows
 from benchmarks.wrk import Load, run_wrk, write_script
 
