@@ -9,6 +9,7 @@ whitens; else at most the training mean comes off), convolution, rectifier, max-
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
 from onnx import NodeProto, TensorProto, helper
 
+from benchmarks.command import output_file, run
 from training.fast.patterns import Graph, attributes, needed
 from training.graph import IR_VERSION, OPSET
 from training.graph_mirror import write_mean, write_mirror
@@ -40,9 +43,13 @@ def plain_export(exact: bytes) -> bytes:
         exact: bytes of a bundle's `model.onnx`.
 
     Raises:
-        ValueError: the model looks at a part of its images, or at several views, or its matrix is too large for a file.
+        ValueError: these are no such bytes; the model looks at a part of its images, or at several views; its matrix
+            is too large for a file.
     """
-    graph = Graph(onnx.load_from_string(exact))
+    try:
+        graph = Graph(onnx.load_from_string(exact))
+    except DecodeError as error:
+        raise ValueError(f"not an ONNX file: {error}") from error
     facts = {p.key.removeprefix("sca."): json.loads(p.value) for p in graph.model.metadata_props}
     if facts["input"]["views"] != 1 or "window" in facts["input"]:
         raise ValueError(f"{facts['name']}: only models of whole, single images have a plain export here")
@@ -168,10 +175,10 @@ def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=output_file)
     options = parser.parse_args()
     options.file.write_bytes(plain_export((options.bundle / "model.onnx").read_bytes()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))
