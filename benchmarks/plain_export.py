@@ -43,13 +43,9 @@ def plain_export(exact: bytes) -> bytes:
         exact: bytes of a bundle's `model.onnx`.
 
     Raises:
-        ValueError: these are no such bytes; the model looks at a part of its images, or at several views; its matrix
-            is too large for a file.
+        ValueError: no ONNX file; not a model of whole, single images; or its matrix is too large for a file.
     """
-    try:
-        graph = Graph(onnx.load_from_string(exact))
-    except DecodeError as error:
-        raise ValueError(f"not an ONNX file: {error}") from error
+    graph = _graph(exact)
     facts = {p.key.removeprefix("sca."): json.loads(p.value) for p in graph.model.metadata_props}
     if facts["input"]["views"] != 1 or "window" in facts["input"]:
         raise ValueError(f"{facts['name']}: only models of whole, single images have a plain export here")
@@ -79,6 +75,13 @@ def plain_export(exact: bytes) -> bytes:
     model.metadata_props.extend(graph.model.metadata_props)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def _graph(exact: bytes) -> Graph:
+    try:
+        return Graph(onnx.load_from_string(exact))
+    except DecodeError as error:
+        raise ValueError(f"not an ONNX file: {error}") from error
 
 
 def _epsilon(graph: Graph) -> float:
