@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.command import output_file, run
 from benchmarks.timing import table, write_rows
 from training.datasets import load
 from training.sources import Pixels
@@ -65,19 +66,32 @@ def measure(client: httpx.Client, model: str, precision: str, data_dir: Path) ->
     }
 
 
+def served_models(client: httpx.Client) -> dict[str, Any]:
+    """The manifests of all models, by name.
+
+    Raises:
+        RuntimeError: there is no server, or not ours.
+    """
+    try:
+        listed = client.get("/models").raise_for_status().json()["models"]
+        return {entry["name"]: entry["manifest"] for entry in listed}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise RuntimeError(f"{client.base_url}: no server of ours answers there ({error})") from error
+
+
 def main() -> int:
     """Print the table; 1 if a card says something else than what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--model", action="append", help="all that are served by default")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     limits = httpx.Limits(max_connections=CLIENTS)
     with httpx.Client(base_url=options.url, timeout=60, limits=limits) as client:
-        served = {
-            entry["name"]: entry["manifest"] for entry in client.get("/models").raise_for_status().json()["models"]
-        }
+        served = served_models(client)
+        if unknown := set(options.model or ()) - set(served):
+            raise RuntimeError(f"{options.url} has no {', '.join(unknown)} but {', '.join(served)}")
         rows = [
             measure(client, model, precision, options.data_dir)
             for model in options.model or sorted(served)
@@ -90,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, httpx.HTTPError, httpx.InvalidURL))

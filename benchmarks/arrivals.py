@@ -3,8 +3,14 @@
     python -m benchmarks.arrivals [--data-dir data] [--precision fast] [--json FILE]
 
 Clients that ask again as soon as they are answered slow down with the server. Here wrk has 400 connections, and each
-free one takes the next moment at which a request is due: evenly, or at random (Poisson). Under overload, what answered
-and refused requests take is told apart by a few requests of this process.
+free one takes the next moment at which a request is due: evenly, or at random (Poisson).
+
+The rows at 70 % are wrk's. It counts latency from when a request is sent, and does not tell answers from refusals: if
+there were any (`refused`, a second), the status is `any` and the percentiles are of both, while `rps` is of answers.
+
+The rows at 400 % are of a few requests of this process beside the flood of wrk's, a row for each status that came back,
+0 being no free connection. Latency counts from the moment at which a request is due: a wait for this process, or for a
+connection to open, is in it. `refused` is how many of these requests a second had a status from 400 on.
 """
 
 import argparse
@@ -20,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import output_file, positive_float, run
+from benchmarks.contestants import ACCEPT, OURS, write_images
 from benchmarks.servers import Server
-from benchmarks.serving import ACCEPT, OURS, write_images
 from benchmarks.timing import table, write_rows
-from benchmarks.wrk import Load, run_wrk, write_script
+from benchmarks.wrk import Load, require_wrk, run_wrk, write_script
 
 _QUEUE_IMAGES = 64
 _MOST_CONNECTIONS = 2000
@@ -79,12 +86,27 @@ def watch(url: str, images: list[bytes], rate: float, seconds: float) -> list[di
     head = f"POST /{route} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nAccept: {ACCEPT[route] or '*/*'}\r\n"
     client = Client(host, int(port), head, images)
     asyncio.run(client.run(rate, seconds))
+    refused = sum(len(times) for status, times in client.seconds.items() if status >= 400) / seconds
     rows = []
     for status, times in sorted(client.seconds.items()):
-        p50, p99 = 1e3 * np.percentile(times, [50, 99])
+        p50, p99 = (1e3 * float(value) for value in np.percentile(times, [50, 99]))
         row = {"server": OURS, "route": route, "load": "400 %, random", "status": status}
-        rows.append(row | {"rps": len(times) / seconds, "p50_ms": p50, "p99_ms": p99})
+        rows.append(row | {"rps": len(times) / seconds, "p50_ms": p50, "p99_ms": p99, "refused": refused})
     return rows
+
+
+def paced_row(route: str, even: bool, load: Load) -> dict[str, Any]:
+    """The row of what wrk saw at 70 %."""
+    return {
+        "server": OURS,
+        "route": route,
+        "load": "70 %, " + ("even" if even else "random"),
+        "status": "any" if load.refused else 200,
+        "rps": load.rps,
+        "p50_ms": load.p50_ms,
+        "p99_ms": load.p99_ms,
+        "refused": load.refused_rps,
+    }
 
 
 def paced(server: Server, folder: Path, rate: float, seconds: float, even: bool = False) -> Load:
@@ -104,8 +126,7 @@ def under_overload(
         time.sleep(1)
         rows = watch(server.url, images, capacity / 20, seconds)
         load = flood.result()
-    asked = load.rps + load.refused / (seconds + 2)
-    print(f"overload: {asked:.0f} requests/s, of which {load.rps:.0f} answered", file=sys.stderr)
+    print(f"overload: {load.rps + load.refused_rps:.0f} requests/s, of which {load.rps:.0f} answered", file=sys.stderr)
     return rows
 
 
@@ -115,9 +136,10 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the official CIFAR-10 files")
     parser.add_argument("--route", choices=sorted(ACCEPT), default="predict")
     parser.add_argument("--precision", choices=("exact", "fast"), default="exact")
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=positive_float, default=5, help="of each measurement")
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
+    require_wrk()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -133,8 +155,7 @@ def main() -> None:
             print(f"capacity at 32 clients: {capacity:.0f}/s; queue of {_QUEUE_IMAGES} images", file=sys.stderr)
             for even in (True, False):
                 load = paced(server, folder, 0.7 * capacity, options.seconds, even)
-                row = {"server": OURS, "route": options.route, "load": "70 %, " + ("even" if even else "random")}
-                rows.append(row | {"status": 200, "rps": load.rps, "p50_ms": load.p50_ms, "p99_ms": load.p99_ms})
+                rows.append(paced_row(options.route, even, load))
             rows += under_overload(server, folder, images, capacity, options.seconds)
         finally:
             server.close()
@@ -143,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main, EOFError))  # a connection that the server closed

@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import output_file, positive_float, positive_int, run
+from benchmarks.contestants import OURS, write_images
 from benchmarks.servers import ROOT, Server
-from benchmarks.serving import OURS, write_images
 from benchmarks.timing import table, write_rows
-from benchmarks.wrk import run_wrk, write_script
+from benchmarks.wrk import require_wrk, run_wrk, write_script
 
 _ASKS = {
     "prediction": "predict",
@@ -33,10 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the official CIFAR-10 files")
     parser.add_argument("--precision", choices=("exact", "fast"), default="exact")
-    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=positive_float, default=2, help="of each measurement")
+    parser.add_argument("--rounds", type=positive_int, default=3)
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
+    require_wrk()
     rates: dict[str, list[float]] = {name: [] for name in _ASKS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -62,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -8,6 +8,7 @@ the plain export's before anything is timed, and have to agree to 1e-4 of the la
 """
 
 import argparse
+import re
 import statistics
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 
+from benchmarks.command import output_file, positive_float, positive_int, run
 from benchmarks.plain_export import plain_export
 from benchmarks.timing import machine, table, write_rows
 from service.devices import session_options
@@ -26,6 +28,13 @@ from service.devices import session_options
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PARITY = 1e-4
 OUTPUTS = ["features", "logits"]
+
+
+def thread_mode(text: str) -> str:
+    """`2` or `2x1`, for argparse."""
+    if not re.fullmatch("[1-9][0-9]*(x[1-9][0-9]*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither threads, as 2, nor calls x threads, as 2x1")
+    return text
 
 
 def session(data: bytes, threads: int) -> Any:
@@ -87,11 +96,11 @@ def main() -> int:
     """Print the table; returns 1 if the exact graph computes something else than the plain one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path("models/cifar10-shallow/1"))
-    parser.add_argument("--batch", type=int, action="append", help=f"{BATCHES} by default")
-    parser.add_argument("--threads", action="append", help="1, 2 and 2x1 by default")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--round-ms", type=float, default=100, help="time of one graph in one round")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--batch", type=positive_int, action="append", help=f"{BATCHES} by default")
+    parser.add_argument("--threads", type=thread_mode, action="append", help="1, 2 and 2x1 by default")
+    parser.add_argument("--rounds", type=positive_int, default=9)
+    parser.add_argument("--round-ms", type=positive_float, default=100, help="time of one graph in one round")
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     exact = (options.bundle / "model.onnx").read_bytes()
     graphs = {"plain": plain_export(exact), "exact": exact}
@@ -117,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from service.bundle import load_bundle
+from benchmarks.command import run
+from service.bundle import BundleError, load_bundle
 from service.cpus import usable_cpus
+from service.devices import DeviceError
 from service.images import decode
 from service.session import Session
 
@@ -31,9 +33,15 @@ class InProcess:
     """The bundle's graph and some image files."""
 
     def __init__(self, bundle: Path, images: Path) -> None:
-        """Loads both."""
+        """Loads both.
+
+        Raises:
+            RuntimeError: There are no images.
+        """
         self._bundle = load_bundle(bundle)
         self._files = [file.read_bytes() for file in sorted(images.glob("*.png"))]
+        if not self._files:
+            raise RuntimeError(f"there is no PNG file in {images}")
         cpus = usable_cpus()
         # Several runs of one thread, or one run of several: whichever is better.
         self._sessions = {runs: Session(self._bundle, "cpu", cpus, runs) for runs in {1, cpus}}
@@ -104,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main, BundleError, DeviceError))

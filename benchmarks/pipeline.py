@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.command import output_file, positive_int, run
 from benchmarks.timing import machine, table, write_rows
 from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.datasets import Dataset, Split
@@ -95,9 +96,9 @@ def run_one(images: int) -> dict[str, Any]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, action="append", help=f"by default {SIZES}")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--images", type=positive_int, action="append", help=f"by default {SIZES}")
+    parser.add_argument("--json", type=output_file)
+    parser.add_argument("--one", type=positive_int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(run_one(options.one)))
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

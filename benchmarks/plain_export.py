@@ -3,12 +3,14 @@
     python -m benchmarks.plain_export models/cifar10-shallow/1 plain.onnx
 
 Node for node what `torch.onnx.export(dynamo=False)` of torch 2.13 writes for the model as the paper defines it:
-contrast normalisation in its eight operators, ZCA as one product of the whole image with a matrix, convolution,
-rectifier, max-pooling, linear classifier.
+contrast normalisation in its eight operators, ZCA as one product of the whole image with a matrix (where the model
+whitens; else at most the training mean comes off), convolution, rectifier, max-pooling, linear classifier.
 """
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,20 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
-from onnx import TensorProto, helper
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
+from onnx import NodeProto, TensorProto, helper
 
+from benchmarks.command import output_file, run
 from training.fast.patterns import Graph, attributes, needed
 from training.graph import IR_VERSION, OPSET
 from training.graph_mirror import write_mean, write_mirror
 from training.graph_writer import GraphWriter
 
 BLOCK = 64
+LARGEST_BYTES = 2 << 30
+"""Of an ONNX file."""
+_MOVES = {"Reshape", "Transpose"}
+"""Operators that move pixels and leave them as they are."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,9 +43,9 @@ def plain_export(exact: bytes) -> bytes:
         exact: bytes of a bundle's `model.onnx`.
 
     Raises:
-        ValueError: the model looks at a part of its images, or at several views.
+        ValueError: no ONNX file; not a model of whole, single images; or its matrix is too large for a file.
     """
-    graph = Graph(onnx.load_from_string(exact))
+    graph = _graph(exact)
     facts = {p.key.removeprefix("sca."): json.loads(p.value) for p in graph.model.metadata_props}
     if facts["input"]["views"] != 1 or "window" in facts["input"]:
         raise ValueError(f"{facts['name']}: only models of whole, single images have a plain export here")
@@ -69,6 +77,13 @@ def plain_export(exact: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def _graph(exact: bytes) -> Graph:
+    try:
+        return Graph(onnx.load_from_string(exact))
+    except DecodeError as error:
+        raise ValueError(f"not an ONNX file: {error}") from error
+
+
 def _epsilon(graph: Graph) -> float:
     """What our graph adds to an image's variance."""
     node = graph.producers["contrast"]
@@ -87,9 +102,18 @@ def _contrast(writer: GraphWriter, x: str, epsilon: float) -> str:
 
 
 def _whiten(writer: GraphWriter, x: str, graph: Graph, shape: dict[str, Any]) -> str:
-    """All that our graph does between contrast and convolution, as one matrix and an offset."""
+    """What our graph does between contrast and convolution: nothing, a mean comes off, or one matrix and an offset."""
     height, width, channels = shape["height"], shape["width"], shape["channels"]
-    rows, offset = _affine(graph, graph.blocks[0].conv.input[0])
+    nodes, target = _after_contrast(graph), graph.blocks[0].conv.input[0]
+    changes = [node for node in nodes if node.op_type not in _MOVES]
+    if not changes:
+        return x
+    run = _runner(graph, nodes, target)
+    length = height * width * channels
+    offset = run(np.zeros((1, length), np.float32))[0]
+    if all(node.op_type == "Sub" and node.input[1] in graph.constants for node in changes):
+        return writer.add("Sub", [x, writer.constant("mean_image", -offset.reshape(channels, height, width))], "input")
+    rows = _matrix(run, length) - offset
     matrix = rows.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(rows.shape)
     flat = writer.add("Flatten", [x], "flat", axis=1)
     white = writer.add("MatMul", [flat, writer.constant("matrix", matrix)], "turned")
@@ -98,10 +122,15 @@ def _whiten(writer: GraphWriter, x: str, graph: Graph, shape: dict[str, Any]) ->
     return writer.add("Reshape", [white, size], "input")
 
 
-def _affine(graph: Graph, target: str) -> tuple[Floats, Floats]:
-    """Matrix (d, d) and offset (d,) of what our graph does from `contrast` to another tensor; pixels in (H, W, C)."""
+def _after_contrast(graph: Graph) -> list[NodeProto]:
+    """The nodes between `contrast` and the first convolution."""
     before = {node.output[0] for node in needed(graph.model.graph.node, ["contrast"])}
-    nodes = [node for node in needed(graph.model.graph.node, [target]) if node.output[0] not in before]
+    nodes = needed(graph.model.graph.node, [graph.blocks[0].conv.input[0]])
+    return [node for node in nodes if node.output[0] not in before]
+
+
+def _runner(graph: Graph, nodes: list[NodeProto], target: str) -> Callable[[Floats], Floats]:
+    """What nodes make of `contrast`: rows (n, d) of pixels in (H, W, C) to (n, d)."""
     shape = graph.shape("contrast")
     given = helper.make_tensor_value_info("contrast", TensorProto.FLOAT, ["N", *shape])
     asked = helper.make_tensor_value_info(target, TensorProto.FLOAT, None)
@@ -110,11 +139,25 @@ def _affine(graph: Graph, target: str) -> tuple[Floats, Floats]:
     part = helper.make_graph(nodes, "part", [given], [asked], constants)
     model = helper.make_model(part, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    size = int(np.prod(shape))
-    unit = np.concatenate([np.zeros((1, size), np.float32), np.eye(size, dtype=np.float32)])
-    blocks = (unit[start : start + BLOCK].reshape(-1, *shape) for start in range(0, len(unit), BLOCK))
-    out = np.concatenate([session.run([target], {"contrast": block})[0].reshape(len(block), -1) for block in blocks])
-    return out[1:] - out[0], out[0]
+
+    def run(rows: Floats) -> Floats:
+        out: Floats = session.run([target], {"contrast": rows.reshape(-1, *shape)})[0]
+        return out.reshape(len(rows), -1)
+
+    return run
+
+
+def _matrix(run: Callable[[Floats], Floats], length: int) -> Floats:
+    """What becomes of the unit vectors, (d, d).
+
+    Raises:
+        ValueError: an ONNX file cannot hold so much.
+    """
+    if 4 * length**2 >= LARGEST_BYTES:
+        size = f"{length} x {length} matrix"
+        raise ValueError(f"no plain export: its {size} has {4e-9 * length**2:.1f} GB, and an ONNX file at most 2.1")
+    unit = np.eye(length, dtype=np.float32)
+    return np.concatenate([run(unit[start : start + BLOCK]) for start in range(0, length, BLOCK)])
 
 
 def _layer(writer: GraphWriter, x: str, filters: Floats, bias: Floats, layer: dict[str, Any]) -> str:
@@ -135,10 +178,10 @@ def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=output_file)
     options = parser.parse_args()
     options.file.write_bytes(plain_export((options.bundle / "model.onnx").read_bytes()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

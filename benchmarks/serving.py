@@ -1,46 +1,46 @@
 """Our server beside LitServe, BentoML, mosec and FastAPI by hand: same model, same images, same load, in turns.
 
     make peers          # once: the other servers, in an environment of their own
-    python -m benchmarks.serving [--data-dir data] [--json FILE]
+    python -m benchmarks.serving [--data-dir data] [--peer-graph exact] [--json FILE]
 
 Each server gets a process (or as many as it starts), its first answer is compared with the plain export's, and it is
 measured while the others are stopped by a signal, in alternation over several rounds, of which the median counts. Ours
 comes twice, with the exact graph and with the fast one. The peers run the plain export of the model (same weights,
-whitening by the full 3072 x 3072 matrix) with the settings that were best for them; benchmarks/peers/ says which. The
-load generator is wrk. Last come our own bounds: the exact graph in a process without any server.
+whitening by the full 3072 x 3072 matrix), which is what one gets without knowing the model; --peer-graph gives them one
+of ours, and what is left is the servers' difference. They have the settings that were best for them, which are told in
+benchmarks/peers/; mosec has one for many clients and one for few, and at each number of clients the better one counts.
+The load generator is wrk. Last come our own bounds: the exact graph in a process without any server.
 """
 
 import argparse
 import contextlib
-import io
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime  # type: ignore[import-untyped]  # it ships no types
-from PIL import Image
-
-from benchmarks.plain_export import plain_export
+from benchmarks.command import output_file, positive_float, positive_int, run
+from benchmarks.contestants import (
+    ACCEPT,
+    BUNDLE,
+    FAST,
+    GRAPHS,
+    IMAGES,
+    OURS,
+    PEERS,
+    Contestant,
+    contestants,
+    require_peers,
+    started,
+    write_graphs,
+    write_images,
+)
 from benchmarks.servers import ROOT, Server
 from benchmarks.timing import table, write_rows
-from benchmarks.wrk import Load, run_wrk, write_script
-from training.datasets import load
-
-OURS = "sca-features"
-FAST = "sca-features-fast"
-PEERS = ("fastapi", "litserve", "bentoml", "mosec")
-ACCEPT = {"features": "application/octet-stream", "predict": None}
-BUNDLE = ROOT / "models" / "cifar10-shallow" / "1"
-_IMAGES = 256
-_ERROR, _FAST_ERROR = 1e-4, 0.1
-"""Root mean square of an answer's difference from the plain export's, relative to that, at most."""
+from benchmarks.wrk import Load, require_wrk, run_wrk, write_script
 
 
 class InProcess:
@@ -49,105 +49,88 @@ class InProcess:
     def __init__(self, images: Path) -> None:
         """Starts it and lets it find its best setting."""
         command = [sys.executable, "-m", "benchmarks.in_process", "--images", str(images), "--bundle", str(BUNDLE)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self.best = self.ask("calibrate")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,  # Ctrl-C is answered by who started it
+        )
+        try:
+            self.best = self.ask("calibrate")
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, command: str) -> dict[str, float]:
-        """Sends a command and waits for its answer."""
+        """Sends a command and waits for its answer.
+
+        Raises:
+            RuntimeError: It has ended, and said why on standard error.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, float] = json.loads(self._process.stdout.readline())
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("benchmarks.in_process has ended")
+        answer: dict[str, float] = json.loads(line)
         return answer
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends it; nothing that it may be measuring counts any more."""
+        self._process.kill()
         self._process.communicate()
-
-
-def write_images(data_dir: Path, folder: Path) -> bytes:
-    """Writes the first test images as PNG files and returns the first one."""
-    for index, pixels in enumerate(load("cifar10", data_dir, download=False).test.images[:_IMAGES]):
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "PNG")
-        (folder / f"{index}.png").write_bytes(stream.getvalue())
-    return (folder / "0.png").read_bytes()
-
-
-def check_answer(name: str, url: str, route: str, image: bytes, plain: Path) -> None:
-    """Compares a server's answer with that of the plain export.
-
-    Raises:
-        RuntimeError: It answers something else.
-    """
-    headers = {"Content-Type": "image/png", "Accept": ACCEPT[route] or "*/*"}
-    with urllib.request.urlopen(urllib.request.Request(url, image, headers), timeout=30) as answer:
-        body = answer.read()
-    session = onnxruntime.InferenceSession(plain, providers=["CPUExecutionProvider"])
-    pixels = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[None]
-    features, logits = session.run(["features", "logits"], {"images": pixels})
-    if route == "features":
-        actual = np.frombuffer(body, "<f4")
-        error = np.sqrt(np.mean((actual - features[0]) ** 2) / np.mean(features[0] ** 2))
-        right = error < (_FAST_ERROR if name == FAST else _ERROR)
-    else:
-        document = json.loads(body)
-        prediction = document["predictions"][0] if "predictions" in document else document
-        right = prediction["index"] == logits[0].argmax()
-    if not right:
-        raise RuntimeError(f"{name} answers {route} with other numbers than the plain export")
-
-
-@contextlib.contextmanager
-def started(names: list[str], route: str, folder: Path, peers_python: Path) -> Iterator[dict[str, Server]]:
-    """Starts servers one after the other, each while the others sleep, and ends them after the block."""
-    image = (folder / "0.png").read_bytes()
-    servers: dict[str, Server] = {}
-    try:
-        for name in names:
-            if name in (OURS, FAST):
-                command = [sys.executable, "-m", "service"]
-                environment = {"SCA_PORT": "{port}", "SCA_MODELS_DIR": str(ROOT / "models"), "SCA_LOG_LEVEL": "warning"}
-                environment["SCA_PRECISION"] = "fast" if name == FAST else "exact"
-            else:
-                command = [str(peers_python), "-W", "ignore", "-m", f"benchmarks.peers.{name}_app"]
-                environment = {"PEER_PORT": "{port}", "PEER_ROUTE": route, "PEER_MODEL": str(folder / "plain.onnx")}
-            servers[name] = Server(name, command, environment, route, image)
-            check_answer(name, servers[name].url, route, image, folder / "plain.onnx")
-            servers[name].sleep()
-        yield servers
-    finally:
-        for server in servers.values():
-            server.close()
 
 
 def measure(route: str, folder: Path, options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Measures one route; returns its rows, and our bounds."""
     script = folder / f"{route}.lua"
-    write_script(script, folder, _IMAGES, ACCEPT[route])
-    loads: dict[tuple[str, int], list[Load]] = {}
+    write_script(script, folder, IMAGES, ACCEPT[route])
+    loads: dict[tuple[int, Contestant], list[Load]] = {}
     bounds: dict[str, list[float]] = {"rps": [], "p50_ms": []}
-    alone = InProcess(folder)
-    print(f"{route}: in process, best of all: {alone.best}", file=sys.stderr)
-    with started(options.server, route, folder, options.peers_python) as servers:
-        for round_ in range(options.rounds):
-            for clients in options.clients:
-                for name, server in servers.items():
-                    with server.awake():
-                        run_wrk(server.url, script, clients, 1)  # what it did before it slept is not its own pace
-                        loads.setdefault((name, clients), []).append(
-                            run_wrk(server.url, script, clients, options.seconds)
-                        )
-                bounds["rps"].append(alone.ask(f"run {options.seconds}")["rps"])
-                bounds["p50_ms"].append(alone.ask("alone 1")["p50_ms"])
-            print(f"{route}: round {round_ + 1} of {options.rounds}", file=sys.stderr)
-        rows = [
-            {"server": name, "route": route, "clients": clients, **_median(found)}
-            | {"memory_mb": round(servers[name].peak_mb), "start_s": round(servers[name].start_s, 2)}
-            for (name, clients), found in sorted(loads.items(), key=lambda item: (item[0][1], item[0][0]))
-        ]
-    alone.close()
-    return rows, {key: statistics.median(values) for key, values in bounds.items()}
+    with contextlib.closing(InProcess(folder)) as alone:
+        print(f"{route}: in process, best of all: {alone.best}", file=sys.stderr)
+        wanted = contestants(options.server, options.peer_graph)
+        with started(wanted, route, folder, options.peers_python) as servers:
+            for round_ in range(options.rounds):
+                for clients in options.clients:
+                    for one, server in servers.items():
+                        with server.awake():
+                            run_wrk(server.url, script, clients, 1)  # what it did before it slept is not its own pace
+                            load = run_wrk(server.url, script, clients, options.seconds)
+                        loads.setdefault((clients, one), []).append(load)
+                    bounds["rps"].append(alone.ask(f"run {options.seconds}")["rps"])
+                    bounds["p50_ms"].append(alone.ask("alone 1")["p50_ms"])
+                print(f"{route}: round {round_ + 1} of {options.rounds}", file=sys.stderr)
+            rows = [row(one, route, clients, found, servers[one]) for (clients, one), found in loads.items()]
+    return best_settings(rows), {key: statistics.median(values) for key, values in bounds.items()}
+
+
+def row(one: Contestant, route: str, clients: int, loads: list[Load], server: Server) -> dict[str, Any]:
+    """A server's row at one number of clients, in one setting."""
+    return {
+        "server": one.name,
+        "graph": one.graph,
+        "route": route,
+        "clients": clients,
+        **_median(loads),
+        "memory_mb": round(server.peak_mb),
+        "start_s": round(server.start_s, 2),
+        "setting": one.setting,
+    }
+
+
+def best_settings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each server the row with the most requests a second at each number of clients, in the order of both."""
+    best: dict[tuple[int, str], dict[str, Any]] = {}
+    for each in rows:
+        place = each["clients"], each["server"]
+        if place not in best or each["rps"] > best[place]["rps"]:
+            best[place] = each
+    return [best[place] for place in sorted(best)]
 
 
 def _median(loads: list[Load]) -> dict[str, float]:
@@ -162,6 +145,7 @@ def _median(loads: list[Load]) -> dict[str, float]:
 def ratios(rows: list[dict[str, Any]], bounds: dict[str, dict[str, float]]) -> list[str]:
     """Our throughput beside the best peer's at each load, and beside what the graph alone can do."""
     lines = []
+    graphs = {row["server"]: row["graph"] for row in rows}
     rps = {(row["route"], row["clients"], row["server"]): row["rps"] for row in rows}
     for route, clients in dict.fromkeys((row["route"], row["clients"]) for row in rows):
         ours = rps.get((route, clients, OURS))
@@ -170,7 +154,8 @@ def ratios(rows: list[dict[str, Any]], bounds: dict[str, dict[str, float]]) -> l
             if peers and (route, clients, name) in rps:
                 best = max(peers, key=lambda name: peers[name])
                 ratio = rps[route, clients, name] / peers[best]
-                lines.append(f"{route}, {clients} clients: {name} {ratio:.2f} x the best peer ({best})")
+                peer = f"{best}, {graphs[best]} graph"
+                lines.append(f"{route}, {clients} clients: {name} {ratio:.2f} x the best peer ({peer})")
         if ours and clients == 32:
             lines.append(f"{route}, 32 clients: {ours / bounds[route]['rps']:.2f} x the graph alone with PNG decoding")
         if ours and clients == 1:
@@ -188,19 +173,23 @@ def main() -> None:
     parser.add_argument("--peers-python", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
     parser.add_argument("--server", choices=(OURS, FAST, *PEERS), action="append", help="all by default")
     parser.add_argument("--route", choices=sorted(ACCEPT), action="append", help="both by default")
-    parser.add_argument("--clients", type=int, action="append", help="1, 8, 32 and 64 by default")
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--clients", type=positive_int, action="append", help="1, 8, 32 and 64 by default")
+    parser.add_argument("--seconds", type=positive_float, default=3, help="of each measurement")
+    parser.add_argument("--rounds", type=positive_int, default=3)
+    parser.add_argument("--peer-graph", choices=GRAPHS, default="plain", help="what the peers run (%(default)s)")
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     options.server = options.server or [OURS, FAST, *PEERS]
     options.clients = options.clients or [1, 8, 32, 64]
+    options.peers_python = options.peers_python.absolute()  # not resolved: it is a link, whose place is its environment
+    require_wrk()
+    require_peers(options.server, options.peers_python)
     rows: list[dict[str, Any]] = []
     bounds = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_images(options.data_dir, folder)
-        (folder / "plain.onnx").write_bytes(plain_export((BUNDLE / "model.onnx").read_bytes()))
+        write_graphs(folder)
         for route in options.route or sorted(ACCEPT):
             more, bounds[route] = measure(route, folder, options)
             rows += more
@@ -210,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -8,7 +8,7 @@ rate in 1e9 multiplications a second counts the products with the centroids only
 """
 
 import argparse
-from pathlib import Path
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.command import output_file, positive_int, run
 from benchmarks.timing import alternate, machine, table, write_rows
 from training.rivals.sampling import PatchWhitening, normalise_patches, sample_patches
 from training.rivals.triangle import CHUNK_BYTES, Quadrants, TriangleEncoder
@@ -83,11 +84,11 @@ def measure(maps: int, count: int, repeats: int) -> dict[str, Any]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--maps", type=int, action="append", help=f"{', '.join(map(str, MAPS))} by default")
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--maps", type=positive_int, action="append", help=f"{', '.join(map(str, MAPS))} by default")
+    parser.add_argument("--images", type=positive_int, default=64)
+    parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=positive_int, default=5)
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [measure(maps, options.images, options.repeats) for maps in options.maps or MAPS]
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -1,6 +1,8 @@
 """wrk as load generator: clients with a connection each post images in turn, as fast as they are answered."""
 
 import json
+import shlex
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +52,17 @@ class Load:
 
     Attributes:
         rps: Answers with a status below 400, a second.
-        p50_ms: Median time to an answer.
+        p50_ms: Median time to an answer, from when its request was sent; of the refused ones too.
         p99_ms: 99th percentile.
         refused: Answers with another status.
+        refused_rps: The same, a second.
     """
 
     rps: float
     p50_ms: float
     p99_ms: float
     refused: int
+    refused_rps: float
 
 
 def write_script(
@@ -80,19 +84,30 @@ def write_script(
     path.write_text(_SCRIPT.format(folder=images, count=count, accept=wanted, pace=pace))
 
 
+def require_wrk() -> None:
+    """Finds out whether wrk is there, before anything is started for it.
+
+    Raises:
+        RuntimeError: It is not.
+    """
+    if not shutil.which("wrk"):
+        raise RuntimeError("wrk is not installed; on Debian or Ubuntu: apt install wrk")
+
+
 def run_wrk(url: str, script: Path, clients: int, seconds: float) -> Load:
     """Loads a server.
 
     Raises:
-        RuntimeError: wrk is not installed, or connections broke.
+        RuntimeError: wrk does not run, or connections broke.
     """
     command = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(script), url]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except FileNotFoundError:
-        raise RuntimeError("wrk is not installed; on Debian or Ubuntu: apt install wrk") from None
-    result = json.loads(done.stdout.split("RESULT ")[1])
+    done = subprocess.run(command, capture_output=True, text=True)
+    _, found, line = done.stdout.partition("RESULT ")
+    if not found:
+        raise RuntimeError(f"{shlex.join(command)}: {(done.stderr or done.stdout).strip()}")
+    result = json.loads(line)
     if result["broken"]:
         raise RuntimeError(f"{url}: {result['broken']} connections broke")
-    answered = result["requests"] - result["refused"]
-    return Load(answered / result["seconds"], result["p50_ms"], result["p99_ms"], result["refused"])
+    refused, elapsed_s = result["refused"], result["seconds"]
+    rate = (result["requests"] - refused) / elapsed_s
+    return Load(rate, result["p50_ms"], result["p99_ms"], refused, refused / elapsed_s)

@@ -5,10 +5,13 @@ in turns over several rounds, so that a busy machine is busy for all of them. De
 """
 
 import argparse
+import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -97,10 +100,13 @@ def main(arguments: Sequence[str]) -> int:
     """Prints the table and the settings.
 
     Returns:
-        0, or 1 if a setting is bad, the model, its graph or the device is not there, or the file cannot be written.
+        0, or 1 if a setting is bad, the model, its graph or the device is not there, or the file cannot be written; 130
+        after Ctrl-C.
     """
     options, flags = _parse(arguments)
     try:
+        if options.json:
+            _check_writable(options.json)
         settings = read_settings(flags)
         bundle = _default_bundle(settings)
         table = measure(bundle, settings, options.seconds, settings.threads or usable_cpus())
@@ -114,6 +120,9 @@ def main(arguments: Sequence[str]) -> int:
     except (SettingsError, BundleError, DeviceError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -124,10 +133,33 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "--precision fast or --threads 4.",
         allow_abbrev=False,
     )
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="time for all of it, roughly; 30 by default")
+    parser.add_argument(
+        "--seconds", type=_positive, default=_SECONDS, help="time for all of it, roughly; 30 by default"
+    )
     parser.add_argument("--quick", dest="seconds", action="store_const", const=_QUICK_SECONDS, help="5 seconds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table and the settings, too")
     return parser.parse_known_args(arguments)
+
+
+def _positive(text: str) -> float:
+    """Reads a finite number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _check_writable(file: Path) -> None:
+    """Finds out before the measurements whether their file can be written.
+
+    Raises:
+        OSError: It cannot.
+    """
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise OSError(f"--json={str(file)!r} cannot be written")
 
 
 def _to_use(settings: Settings, chosen: Measured) -> dict[str, str | int]:
@@ -158,6 +190,7 @@ def _timed(session: Session, shape: tuple[int, int], images: NDArray[np.uint8], 
     """Keeps all runs of a session busy for some seconds, and for one run each at least."""
     threads, runs = shape
     times: list[float] = []
+    stop = threading.Event()
     session.run(images, _WANTS)
     until = time.perf_counter() + seconds
 
@@ -167,15 +200,16 @@ def _timed(session: Session, shape: tuple[int, int], images: NDArray[np.uint8], 
             session.run(images, _WANTS)
             ended = time.perf_counter()
             times.append(ended - started)
-            if ended >= until:
+            if ended >= until or stop.is_set():
                 return
 
     started = time.perf_counter()
-    workers = [threading.Thread(target=work) for _ in range(runs)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with ThreadPoolExecutor(runs) as pool:
+        try:
+            for worker in [pool.submit(work) for _ in range(runs)]:
+                worker.result()
+        finally:
+            stop.set()  # Ctrl-C is not to wait for the time to pass
     rate = len(times) * len(images) / (time.perf_counter() - started)
     p50_s, p99_s = np.percentile(times, [50, 99])
     return Measured(threads, runs, len(images), rate, 1e3 * float(p50_s), 1e3 * float(p99_s))

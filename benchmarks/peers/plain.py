@@ -1,4 +1,4 @@
-"""What every peer does with an image: the plain export, decoding by Pillow, and the two answers."""
+"""What every peer does with an image: a graph of the model, decoding by Pillow, and the two answers."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 MODEL = os.environ.get("PEER_MODEL", "")
-"""Path of the plain export."""
+"""Path of a graph: the plain export, or one of ours."""
 ROUTE = os.environ.get("PEER_ROUTE", "predict")
 """`features` or `predict`: a peer serves one of them, which spares it the workers of the other."""
 PORT = int(os.environ.get("PEER_PORT", "8000"))
@@ -23,7 +23,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 class Plain:
-    """The plain export in onnxruntime, on one route."""
+    """A graph in plain onnxruntime, on one route."""
 
     def __init__(self, threads: int) -> None:
         """Loads it; threads wait without spinning, which is better for every peer here."""

@@ -1,6 +1,9 @@
 """The tuner measures every setting, and picks the shortest runs among the fastest."""
 
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,28 @@ def test_quick_is_quick() -> None:
 def test_what_is_not_there_is_named(models_dir: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["--models-dir", str(models_dir), "--max-batch", "1", "--seconds", "0.01", *flags]) == 1
     assert flags[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "soon"])
+def test_seconds_have_to_end(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        bench.main(["--seconds", seconds])
+    assert left.value.code == 2
+    assert f"argument --seconds: '{seconds}' is not a number above 0" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(
+    models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "measure", None)
+    for file in (tmp_path, tmp_path / "no" / "bench.json"):
+        assert bench.main(["--models-dir", str(models_dir), "--json", str(file)]) == 1
+        assert str(file) in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_it_at_once(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = threading.active_count()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    assert bench.main(["--models-dir", str(models_dir), "--seconds", "9000"]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"
+    assert threading.active_count() <= others, "a run that nobody waits for goes on"

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks import plain_export as export
 from benchmarks.plain_export import plain_export
 from tests.training import untrained
 from tests.training.drawn import config, dataset, layer, photos
@@ -56,6 +57,28 @@ def test_it_is_plain() -> None:
     sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     assert sizes["matrix"] == (12 * 12 * 3,) * 2
     assert {json.loads(p.value) for p in model.metadata_props if p.key == "sca.name"} == {"drawn-separable"}
+
+
+def test_where_nothing_whitens_there_is_no_matrix() -> None:
+    model = untrained.model(config("contrast", layers=ONE), dataset(14, 11, 3, train=60, test=1))
+    written = onnx.load_from_string(plain_export(exact(model))).graph
+    contrast = ["ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div"]
+    rest = ["Sub", "Conv", "Relu", "MaxPool", "Flatten", "Gemm"]
+    assert [node.op_type for node in written.node] == ["Transpose", "Cast", *contrast, *rest]
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in written.initializer}
+    assert sizes["mean_image"] == (3, 14, 11), "the training mean comes off"
+    assert not {"matrix", "offset", "size"} & sizes.keys()
+
+
+def test_large_images_of_even_contrast_have_a_plain_export() -> None:
+    data = exact(untrained.model(config("contrast", layers=ONE), dataset(96, 96, 3, train=30, test=1)))
+    assert_equal_outputs(data, photos(2, 96, 96, 3, seed=5).images)
+
+
+def test_a_matrix_that_no_file_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "LARGEST_BYTES", 4 * (12 * 12 * 3) ** 2)
+    with pytest.raises(ValueError, match="432 x 432 matrix"):
+        plain_export(exact(untrained.model(config("zca", layers=ONE), dataset(12, 12, 3, train=60, test=1))))
 
 
 def test_layers_in_parts_come_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
