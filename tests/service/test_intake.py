@@ -1,6 +1,5 @@
 """Broken requests are refused with the right status and a problem, whatever is wrong with them."""
 
-import base64
 import io
 import json
 import tracemalloc
@@ -100,16 +99,6 @@ def test_bad_base64_names_the_image(client: TestClient) -> None:
     assert [(error["index"], error["code"]) for error in body["errors"]] == [(1, "bad-base64")]
 
 
-def test_bad_base64_is_skipped_among_other_images(client: TestClient) -> None:
-    texts = [base64.b64encode(png()).decode(), "%%%", base64.b64encode(b"hi").decode(), None]
-    answer = client.post("/predict?on_error=skip", content=json.dumps({"images": texts}), headers=JSON)
-    assert answer.status_code == 200 and answer.json()["indices"] == [0]
-    codes = [(error["index"], error["code"]) for error in answer.json()["errors"]]
-    assert codes == [(1, "bad-base64"), (2, "unsupported-type"), (3, "bad-base64")]
-    nothing_left = client.post("/predict?on_error=skip", content=b'{"images": ["%%%", "aGk="]}', headers=JSON)
-    assert nothing_left.status_code == 400 and len(nothing_left.json()["errors"]) == 2
-
-
 @pytest.mark.parametrize("floats", [np.float32, np.float64, np.uint16, np.bool_])
 def test_arrays_of_another_type(client: TestClient, floats: type) -> None:
     stream = io.BytesIO()
@@ -140,25 +129,6 @@ def test_image_types_that_are_not_accepted(client: TestClient, content: bytes) -
     body = problem(client, 415, content, PNG)
     assert body["errors"] == [{"index": 0, "code": "unsupported-type", "detail": body["errors"][0]["detail"]}]
     problem(client, 415, content, {})
-
-
-def test_what_comes_before_the_first_boundary_is_for_nobody(client: TestClient) -> None:
-    head = b'--cut\r\nContent-Disposition: form-data; name="images"\r\n\r\n'
-    part = head + png() + b"\r\n--cut--\r\n"
-    plain = client.post("/features", content=part, headers=FORM)
-    assert plain.status_code == 200
-    for preamble in (b"\r\n", b"This is a message in parts.\r\n", b"no --cut yet\r\n\r\n"):
-        assert client.post("/features", content=preamble + part, headers=FORM).json() == plain.json()
-    problem(client, 400, b"--cut is not at a line's start" + head, FORM)
-
-
-def test_an_identity_encoding_is_none_however_it_is_written(client: TestClient) -> None:
-    assert client.post("/features", content=png(), headers=PNG | {"Content-Encoding": "Identity"}).status_code == 200
-
-
-def test_an_array_of_the_third_version_is_read(client: TestClient) -> None:
-    header = npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 12, 12, 3)}", (3, 0))
-    assert client.post("/features", content=header + bytes(432), headers=NPY).status_code == 200
 
 
 def test_an_empty_part_is_no_image(client: TestClient) -> None:
