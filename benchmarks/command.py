@@ -5,7 +5,6 @@ A benchmark's last lines are `sys.exit(run(main))`. Whatever may be missing (dat
 """
 
 import argparse
-import math
 import os
 import signal
 import subprocess
@@ -13,6 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+
+from service.bench import positive_float as positive_float
 
 EXPECTED: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, subprocess.CalledProcessError)
 INTERRUPTED = 128 + signal.SIGINT
@@ -52,17 +53,6 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def output_file(text: str) -> Path:

@@ -134,14 +134,14 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--seconds", type=_positive, default=_SECONDS, help="time for all of it, roughly; 30 by default"
+        "--seconds", type=positive_float, default=_SECONDS, help="time for all of it, roughly; 30 by default"
     )
     parser.add_argument("--quick", dest="seconds", action="store_const", const=_QUICK_SECONDS, help="5 seconds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table and the settings, too")
     return parser.parse_known_args(arguments)
 
 
-def _positive(text: str) -> float:
+def positive_float(text: str) -> float:
     """Reads a finite number above 0, for argparse."""
     try:
         value = float(text)
