@@ -12,20 +12,27 @@ from training.config import AugmentationConfig
 from training.sources import ImageSource, Indices, Pixels
 
 Numbers = npt.NDArray[np.int64]
+KNOTS = 5
+"""Rows and columns of the grid whose knots an elastic change moves."""
 
 
-def warp(pixels: Pixels, matrices: Tensor) -> Pixels:
+def warp(pixels: Pixels, matrices: Tensor, bends: Tensor | None = None) -> Pixels:
     """Look at images through affine maps; what would come from outside is the nearest pixel of the edge.
 
     Args:
         pixels: uint8 (N, H, W, C).
         matrices: (N, 2, 3) float32, from places of the result to places of the image, both from -1 to 1 across.
+        bends: (N, 2, K, K) float32, how much further right and down the image is looked at, in the same unit: at the
+            knots of a grid from corner to corner; smooth (bicubic) between them.
 
     Returns:
         uint8 (N, H, W, C), interpolated bilinearly.
     """
     planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
     grid = functional.affine_grid(matrices, list(planes.shape), align_corners=False)
+    if bends is not None:
+        size = (planes.shape[2], planes.shape[3])
+        grid += functional.interpolate(bends, size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
     seen = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
     out: Pixels = seen.round_().byte().permute(0, 2, 3, 1).numpy()
     return out
@@ -69,7 +76,9 @@ class AugmentedSource:
             pixels = pixels[:, :, ::-1]
         if not self.config.warps:
             return pixels
-        return warp(pixels, _matrices(self.config, self.seed, copy, self.images.shape[:3])[originals])
+        drawn = self.config, self.seed, copy, self.images.shape[:3]
+        bends = _bends(*drawn)[originals] if self.config.elastic else None
+        return warp(pixels, _matrices(*drawn)[originals], bends)
 
 
 @functools.lru_cache(maxsize=32)
@@ -82,3 +91,13 @@ def _matrices(config: AugmentationConfig, seed: int, copy: int, shape: tuple[int
     moved = 2 * config.shift * drawn[:, 2:] / (width, height)
     rows = [[cosine, -sine * height / width, moved[:, 0]], [sine * width / height, cosine, moved[:, 1]]]
     return torch.from_numpy(np.moveaxis(np.array(rows, np.float32), 2, 0).copy())
+
+
+@functools.lru_cache(maxsize=32)
+def _bends(config: AugmentationConfig, seed: int, copy: int, shape: tuple[int, int, int]) -> Tensor:
+    """One copy's moved knots of all images, (N, 2, KNOTS, KNOTS)."""
+    count, height, width = shape
+    # a stream of its own: with and without it, copies are turned, enlarged and moved alike
+    drawn = np.random.default_rng((seed, copy, KNOTS)).uniform(-1, 1, (count, 2, KNOTS, KNOTS))
+    drawn *= 2 * config.elastic / np.array([width, height])[:, None, None]
+    return torch.from_numpy(drawn.astype(np.float32))

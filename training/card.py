@@ -204,6 +204,7 @@ def _copies(model: TrainedModel) -> str:
             ("moved by", augmentation.shift, "pixels"),
             ("turned by", augmentation.rotation, "degrees"),
             ("enlarged or made smaller by", 100 * augmentation.zoom, "%"),
+            ("bent by", augmentation.elastic, "pixels"),
         )
         if amount
     ]

@@ -87,10 +87,13 @@ class AugmentationConfig:
     """Turned by up to so many degrees either way."""
     zoom: float = 0.0
     """Enlarged or made smaller by up to this share."""
+    elastic: float = 0.0
+    """Bent: the 5 x 5 knots of a grid over the image are moved by up to so many pixels in each direction, and what is
+    between them smoothly. Simard et al. 2003 draw every pixel's move and blur; a grid needs fewer numbers."""
 
     def __post_init__(self) -> None:
         """Refuse copies that are all alike."""
-        if self.copies < 1 or min(self.shift, self.rotation, self.zoom) < 0:
+        if self.copies < 1 or min(self.shift, self.rotation, self.zoom, self.elastic) < 0:
             raise ValueError(f"copies must be at least 1, and ranges not negative: {self}")
         if not self.warps and not (self.mirror and self.copies == 1):
             raise ValueError(f"copies would be alike: {self}")
@@ -98,7 +101,7 @@ class AugmentationConfig:
     @property
     def warps(self) -> bool:
         """Whether pixels are interpolated."""
-        return max(self.shift, self.rotation, self.zoom) > 0
+        return max(self.shift, self.rotation, self.zoom, self.elastic) > 0
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,8 @@ class ProbeConfig:
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """A frozen dataclass of settings as JSON types; without what the paper's networks do not have."""
-    skipped = (("augmentation", None), ("mirrored", False))
+    """A frozen dataclass of settings as JSON types; without what the paper's networks, or most, do not have."""
+    skipped = (("augmentation", None), ("mirrored", False), ("elastic", 0.0))
     fields: dict[str, Any] = dataclasses.asdict(
         settings, dict_factory=lambda items: dict(item for item in items if item not in skipped)
     )

@@ -72,18 +72,48 @@ def test_turning_and_zooming_leave_the_middle_where_it_is(change: dict[str, Any]
     assert np.abs(copies - disc[..., 0]).mean((1, 2)).std() > least, "every copy is the same"
 
 
-def test_copies_depend_on_seed_and_number_not_on_the_asking() -> None:
-    source = AugmentedSource(IMAGES, ALL, seed=0)
+BENT = AugmentationConfig(1, elastic=2.0)
+
+
+def test_bending_moves_each_place_within_the_range_and_neighbours_alike() -> None:
+    ramp = np.arange(0, 250, 10, dtype=np.uint8)
+    across = np.broadcast_to(ramp[:, None], (25, 25, 1))[None].repeat(200, 0).transpose(0, 2, 1, 3)
+    bent = AugmentedSource(np.ascontiguousarray(across), BENT, seed=0)[200:].astype(float)[..., 0]
+    moves = ((bent - across[..., 0]) / 10)[:, 4:-4, 4:-4]  # in columns; near the edge there is nothing to move
+    assert np.abs(moves).max() < 3, "between knots a bicubic curve may go a little past them"
+    assert moves.max() > 1.5 and moves.min() < -1.5 and abs(moves.mean()) < 0.1
+    assert moves.std((1, 2)).mean() > 0.5, "whole images are moved, not bent"
+    assert np.abs(np.diff(moves, axis=1)).max() < 1.2 and np.abs(np.diff(moves, axis=2)).max() < 1.2
+
+
+def test_without_bending_the_copies_are_those_of_before() -> None:
+    bends = torch.zeros(len(IMAGES), 2, 5, 5)
+    assert np.array_equal(warp(IMAGES, moved(1, 0), bends), warp(IMAGES, moved(1, 0)))
+    faint = AugmentedSource(IMAGES, replace(ALL, elastic=1e-6), seed=0)[:]
+    assert np.abs(faint.astype(int) - AugmentedSource(IMAGES, ALL, seed=0)[:]).max() <= 1  # rounding
+
+
+def test_a_knot_moves_what_is_near_it_and_nothing_at_the_next_knots() -> None:
+    bends = torch.zeros(len(IMAGES), 2, 5, 5)
+    bends[:, 0, 0, 0] = 2 * 1 / 16  # the upper left corner looks one column further right
+    seen = warp(IMAGES, moved(0, 0), bends)
+    assert np.abs(seen[:, 0, 0].astype(int) - IMAGES[:, 0, 1]).max() <= 1
+    assert np.array_equal(seen[:, 6:, 8:], IMAGES[:, 6:, 8:])
+
+
+@pytest.mark.parametrize("config", [ALL, replace(ALL, elastic=1.5)], ids=["affine", "bent"])
+def test_copies_depend_on_seed_and_number_not_on_the_asking(config: AugmentationConfig) -> None:
+    source = AugmentedSource(IMAGES, config, seed=0)
     everything = source[:]
     some = np.array([79, 3, 25, 41, 25])
     assert np.array_equal(source[some], everything[some])
-    assert np.array_equal(AugmentedSource(IMAGES, ALL, seed=0)[:], everything)
-    assert not np.array_equal(AugmentedSource(IMAGES, ALL, seed=1)[20:], everything[20:])
+    assert np.array_equal(AugmentedSource(IMAGES, config, seed=0)[:], everything)
+    assert not np.array_equal(AugmentedSource(IMAGES, config, seed=1)[20:], everything[20:])
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"copies": 0}, {"shift": -1.0}, {"mirror": False, "shift": 0, "rotation": 0, "zoom": 0}]
+    [{"copies": 0}, {"shift": -1.0}, {"elastic": -1.0}, {"mirror": False, "shift": 0, "rotation": 0, "zoom": 0}]
     + [{"copies": 2, "shift": 0, "rotation": 0, "zoom": 0}],
 )
 def test_copies_that_cannot_be_or_are_all_alike_are_refused(change: dict[str, Any]) -> None:
