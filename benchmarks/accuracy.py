@@ -83,7 +83,7 @@ def main() -> int:
     """Print the table; 1 if a card says something else than what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--model", action="append", help="all that are served by default")
+    parser.add_argument("--model", nargs="+", action="extend", help="all that are served by default")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--json", type=output_file)
     options = parser.parse_args()

@@ -17,6 +17,8 @@ from PIL import Image
 
 from benchmarks.plain_export import plain_export
 from benchmarks.servers import ROOT, Server
+from service.bundle import load_bundle
+from service.devices import multiplies_fast
 from training.datasets import load
 
 OURS = "sca-features"
@@ -92,10 +94,11 @@ def write_images(data_dir: Path, folder: Path) -> bytes:
 
 
 def write_graphs(folder: Path) -> None:
-    """Writes the model's graphs as `plain.onnx`, `exact.onnx` and `fast.onnx`."""
-    shutil.copyfile(BUNDLE / "model.onnx", folder / "exact.onnx")
-    shutil.copyfile(BUNDLE / "model.fast.onnx", folder / "fast.onnx")
-    (folder / "plain.onnx").write_bytes(plain_export((folder / "exact.onnx").read_bytes()))
+    """Writes the model's graphs as `plain.onnx`, `exact.onnx` (the form that the service takes here), `fast.onnx`."""
+    bundle = load_bundle(BUNDLE)
+    shutil.copyfile(BUNDLE / bundle.graph_file("exact", multiplies_fast("cpu")), folder / "exact.onnx")
+    shutil.copyfile(BUNDLE / bundle.graph_file("fast"), folder / "fast.onnx")
+    (folder / "plain.onnx").write_bytes(plain_export((BUNDLE / "model.onnx").read_bytes()))
 
 
 def check_answer(contestant: Contestant, url: str, route: str, image: bytes, plain: Path) -> None:

@@ -96,7 +96,7 @@ def run_one(images: int) -> dict[str, Any]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=positive_int, action="append", help=f"by default {SIZES}")
+    parser.add_argument("--images", type=positive_int, nargs="+", action="extend", help=f"by default {SIZES}")
     parser.add_argument("--json", type=output_file)
     parser.add_argument("--one", type=positive_int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -41,6 +41,7 @@ from benchmarks.contestants import (
 from benchmarks.servers import ROOT, Server
 from benchmarks.timing import table, write_rows
 from benchmarks.wrk import Load, require_wrk, run_wrk, write_script
+from service.bundle import BundleError
 
 
 class InProcess:
@@ -171,9 +172,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder with the official CIFAR-10 files")
     parser.add_argument("--peers-python", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
-    parser.add_argument("--server", choices=(OURS, FAST, *PEERS), action="append", help="all by default")
-    parser.add_argument("--route", choices=sorted(ACCEPT), action="append", help="both by default")
-    parser.add_argument("--clients", type=positive_int, action="append", help="1, 8, 32 and 64 by default")
+    parser.add_argument("--server", choices=(OURS, FAST, *PEERS), nargs="+", action="extend", help="all by default")
+    parser.add_argument("--route", choices=sorted(ACCEPT), nargs="+", action="extend", help="both by default")
+    parser.add_argument("--clients", type=positive_int, nargs="+", action="extend", help="1, 8, 32 and 64 by default")
     parser.add_argument("--seconds", type=positive_float, default=3, help="of each measurement")
     parser.add_argument("--rounds", type=positive_int, default=3)
     parser.add_argument("--peer-graph", choices=GRAPHS, default="plain", help="what the peers run (%(default)s)")
@@ -199,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run(main, BundleError))

@@ -172,7 +172,7 @@ def measure(name: str, device: torch.device, repeats: int, compiled: bool) -> di
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=CASES, action="append", help="all by default")
+    parser.add_argument("--case", choices=CASES, nargs="+", action="extend", help="all by default")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=positive_int, default=5)

@@ -84,7 +84,9 @@ def measure(maps: int, count: int, repeats: int) -> dict[str, Any]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--maps", type=positive_int, action="append", help=f"{', '.join(map(str, MAPS))} by default")
+    parser.add_argument(
+        "--maps", type=positive_int, nargs="+", action="extend", help=f"{', '.join(map(str, MAPS))} by default"
+    )
     parser.add_argument("--images", type=positive_int, default=64)
     parser.add_argument("--threads", type=positive_int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=positive_int, default=5)

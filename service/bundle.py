@@ -67,13 +67,11 @@ class Bundle:
             raise BundleError(f"{self.path}/manifest.json: tells of no fast graph")
         return self.manifest.fast
 
-    def graph_file(self, precision: Precision) -> str:
-        """Name of the file of the graph in a precision."""
-        return self.fast.file if precision == "fast" else "model.onnx"
-
-    def sha256(self, precision: Precision) -> str:
-        """SHA-256 of that file."""
-        return self.manifest.files[self.graph_file(precision)].sha256
+    def graph_file(self, precision: Precision, direct: bool = False) -> str:
+        """Name of the file of the graph in a precision; the direct form of the exact one, if there is one, if asked."""
+        if precision == "fast":
+            return self.fast.file
+        return self.manifest.direct.file if direct and self.manifest.direct is not None else "model.onnx"
 
     @property
     def shape(self) -> tuple[int, int, int]:

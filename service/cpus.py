@@ -1,10 +1,11 @@
-"""The process's limits → how many threads are worth starting."""
+"""The process's limits and its processor → how many threads are worth starting, and what they are good at."""
 
 import os
 from pathlib import Path
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 def usable_cpus(root: Path = _CGROUP_ROOT, own: Path = _OWN_CGROUPS) -> int:
@@ -15,6 +16,12 @@ def usable_cpus(root: Path = _CGROUP_ROOT, own: Path = _OWN_CGROUPS) -> int:
     affinity = len(os.sched_getaffinity(0))
     quota = _quota(root, own)
     return max(1, affinity if quota is None else min(affinity, int(quota)))
+
+
+def has_avx512(cpuinfo: Path = _CPUINFO) -> bool:
+    """Tells whether the processor has AVX-512, with which it multiplies twice as much at a time as with AVX2."""
+    flags = (line.partition(":")[2].split() for line in _read(cpuinfo).splitlines() if line.startswith("flags"))
+    return "avx512f" in next(flags, [])
 
 
 def _quota(root: Path, own: Path) -> float | None:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 
+from service.cpus import has_avx512
+
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -121,6 +123,11 @@ def providers(device: Device) -> list[Providers]:
         raise DeviceError(f"SCA_DEVICE='cuda': this onnxruntime has no {CUDA} (it has {have}); install onnxruntime-gpu")
     logger.info("no CUDA in this onnxruntime: running on the CPU", extra={"wanted": device, "got": CPU})
     return [[CPU]]
+
+
+def multiplies_fast(device: Device) -> bool:
+    """Tells whether convolutions are faster than fewer multiplications and more memory: on GPUs, and with AVX-512."""
+    return has_avx512() or (device != "cpu" and CUDA in ort.get_available_providers())
 
 
 def report_fallback(provider: str) -> None:

@@ -76,6 +76,12 @@ class Fast(_Part):
     golden_tolerance: float = Field(gt=0, le=0.1)
 
 
+class Direct(_Part):
+    """The exact graph once more, its layers written as plain convolutions: for processors that multiply faster."""
+
+    file: FilePath
+
+
 class Manifest(_Part):
     """What a bundle says of itself, as far as serving needs it."""
 
@@ -89,11 +95,12 @@ class Manifest(_Part):
     layers: tuple[Layer, ...] = Field(min_length=1)
     files: dict[FilePath, FileFact]
     fast: Fast | None = None
+    direct: Direct | None = None
 
     @model_validator(mode="after")
     def _files_are_listed(self) -> "Manifest":
-        fast = () if self.fast is None else (self.fast.file,)
-        for name in ("model.onnx", "filters.npz", "golden.npz", *fast):
+        graphs = [graph.file for graph in (self.fast, self.direct) if graph is not None]
+        for name in ("model.onnx", "filters.npz", "golden.npz", *graphs):
             if name not in self.files:
                 raise ValueError(f"files does not list {name}")
         return self

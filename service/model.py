@@ -138,7 +138,11 @@ class Model:
         metrics.queue_images.labels(self.label).set_function(lambda: batcher.waiting)
         metrics.queue_limit.labels(self.label).set(batcher.limit)
         metrics.model_info.labels(
-            self.label, self.version, bundle.sha256(self.precision), bundle.manifest.dataset, session.provider
+            self.label,
+            self.version,
+            bundle.manifest.files[session.file].sha256,
+            bundle.manifest.dataset,
+            session.provider,
         ).set(1)
         self._batcher = batcher
         metrics.model_ready.labels(self.label, self.version).set(self.ready)

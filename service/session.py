@@ -12,7 +12,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError, Precision
-from service.devices import CPU, CUDA, Device, DeviceError, open_session, report_fallback
+from service.devices import CPU, CUDA, Device, DeviceError, multiplies_fast, open_session, report_fallback
 from service.errors import InferenceFailed
 from service.golden import Golden, GoldenImages
 from service.runner import CpuRunner, CudaRunner, Runner
@@ -38,6 +38,7 @@ class Session:
     not if runs have overlapped just now: the next one would come to a processor without a free core, and both be late.
 
     Attributes:
+        file: Name of the graph's file.
         provider: What onnxruntime runs it on.
         outputs: Shape of one row of each float32 output, by name: `features` and `logits` first, then all others.
         runs: How many at a time it is made for.
@@ -68,8 +69,9 @@ class Session:
             BundleError: The graph does not load or differs from the manifest.
         """
         self._bundle = bundle
-        file = bundle.path / bundle.graph_file(precision)
         device = "cpu" if precision == "fast" else device
+        self.file = bundle.graph_file(precision, direct=multiplies_fast(device))
+        file = bundle.path / self.file
         self.runs = runs or min(threads, _MOST_RUNS)
         graph, self._session = _loaded(file, device, max(1, threads // self.runs))
         self.provider: str = self._session.get_providers()[0]

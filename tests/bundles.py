@@ -48,6 +48,7 @@ def write_bundle(
     weight: int = 1,
     embedding: bool = False,
     fast: bool = False,
+    direct: bool = False,
 ) -> Path:
     """Writes `<models_dir>/<name>/<version>/` with a Conv, Relu, MaxPool, Gemm model of random weights.
 
@@ -66,6 +67,7 @@ def write_bundle(
         embedding: Whether the graph has outputs beyond the two that it must have: `embedding` (N, maps), the pooled
             maps themselves, and `winners` int64, which is no vector of numbers.
         fast: Whether there is a second graph, `model.fast.onnx`, which computes with coarser filters.
+        direct: Whether the graph is there a second time, as `model.direct.onnx`.
 
     Returns:
         The bundle's folder.
@@ -118,6 +120,10 @@ def write_bundle(
         (folder / "model.fast.onnx").write_bytes(rounded.SerializeToString())
         computed |= {f"fast_{name}": rows.astype(np.float16) for name, rows in _outputs(rounded, golden).items()}
         facts |= {"fast": {"file": "model.fast.onnx", "precision": "int8", "golden_tolerance": 0.02}}
+    if direct:
+        model.doc_string = "the same once more"
+        (folder / "model.direct.onnx").write_bytes(model.SerializeToString())
+        facts |= {"direct": {"file": "model.direct.onnx"}}
     np.savez(folder / "golden.npz", images=golden, **computed)
     (folder / "README.md").write_text(f"# {name}\n")
     write_manifest(folder, facts)

@@ -19,6 +19,7 @@ from training.stack import FeatureExtractor
 
 SCHEMA_VERSION = 1
 GOLDEN_IMAGES = 16
+DIRECT = "model.direct.onnx"
 PARITY = 1e-4
 """Largest difference between torch and ONNX, relative to the largest value."""
 
@@ -142,13 +143,13 @@ def torch_embedding(model: TrainedModel, images: Pixels) -> Floats:
     return model.extractor.embedding(model.extractor.maps(torch.from_numpy(images))).numpy()
 
 
-def build_checked(model: TrainedModel, version: str) -> bytes:
-    """Bytes of `model.onnx`.
+def build_checked(model: TrainedModel, version: str, direct: bool = False) -> bytes:
+    """Bytes of `model.onnx`, or of the same with every layer written as a convolution: see `training.graph.build`.
 
     Raises:
         ParityError: an output differs from torch's by more than `PARITY` of the largest value.
     """
-    data = graph.build(model.extractor, model.probe, *model.size, {**model.facts(), "version": version})
+    data = graph.build(model.extractor, model.probe, *model.size, {**model.facts(), "version": version}, direct)
     run = OnnxModel(data, torch.get_num_threads())
     images = np.array(model.dataset.train.images[: 4 * GOLDEN_IMAGES])
     expected = (*torch_outputs(model, images), torch_embedding(model, images))
@@ -192,6 +193,7 @@ def write_bundle(
     card: str,
     report: Mapping[str, Any],
     extend: Callable[[Path], object] = nothing,
+    direct: bytes | None = None,
 ) -> Path:
     """Write `models_dir/<name>/<version>/`, all files or none.
 
@@ -203,12 +205,16 @@ def write_bundle(
         card: text of the model card.
         report: the rest of the manifest: `accuracy`, `data_license`, `training`.
         extend: adds to the bundle's folder before anybody sees it.
+        direct: the same from `build_checked`, its layers plain convolutions; kept if it is another graph.
 
     Returns:
         The bundle's folder.
     """
     target = models_dir / model.config.name / version
     with replacing(target) as folder:
+        if direct not in (None, onnx_bytes):
+            (folder / DIRECT).write_bytes(direct)
+            report = {**report, "direct": {"file": DIRECT}}
         _write_files(folder, model, onnx_bytes, version, card, report)
         extend(folder)
     return target

@@ -34,7 +34,9 @@ MAPS_STEP = 16
 """Maps that onnxruntime computes side by side."""
 
 
-def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, facts: Mapping[str, Any]) -> bytes:
+def build(
+    extractor: FeatureExtractor, probe: Probe, height: int, width: int, facts: Mapping[str, Any], direct: bool = False
+) -> bytes:
     """Serialise the model.
 
     Args:
@@ -43,6 +45,8 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
         height: H of a sample, in pixels.
         width: W of a sample, in pixels.
         facts: what goes into `metadata_props`, as JSON, each name prefixed `sca.`.
+        direct: write every layer as a convolution, which multiplies more and moves less: faster than minimal filtering
+            where multiplying is cheap, as with AVX-512 and on GPUs.
 
     Returns:
         The bytes of `model.onnx`: `images` uint8 (N, H, W, V * C) to float32 `features` (N, D), `logits` (N, K) and
@@ -57,7 +61,8 @@ def build(extractor: FeatureExtractor, probe: Probe, height: int, width: int, fa
         *((rows, columns) for _, rows, columns in extractor.shapes(height, width)),
     ]
     for index, layer in enumerate(layers, 1):
-        x = _layer(writer, layer, first_filters if index == 1 else layer.encoder, index, x, sizes[index - 1])
+        filters = first_filters if index == 1 else layer.encoder
+        x = _layer(writer, layer, filters, f"layer{index}", x, sizes[index - 1], direct)
     if extractor.mirrored:
         x = write_mean(writer, x, extractor.shapes(height, width)[-1])
     views = extractor.framing.views
@@ -95,20 +100,25 @@ def _flatten(writer: GraphWriter, maps: str, views: int, size: int, name: str) -
 
 
 def _layer(
-    writer: GraphWriter, layer: SparseConvAutoencoder, filters: Tensor, index: int, x: str, size: tuple[int, int]
+    writer: GraphWriter,
+    layer: SparseConvAutoencoder,
+    filters: Tensor,
+    name: str,
+    x: str,
+    size: tuple[int, int],
+    direct: bool,
 ) -> str:
-    """Convolution, rectifier, pooling of an input of H x W positions, in the form that takes least time.
+    """Convolution, rectifier, pooling of an input of H x W positions, in the form that takes least time, or plainly.
 
     Written plainly, it is some maps at a time, so that pooling finds them in cache and memory never holds all of them.
     """
-    name, config = f"layer{index}", layer.config
-    whole = layer_of(config, filters, layer.encoder_bias, size)
-    if graph_winograd.pays(whole, size):
+    whole = layer_of(layer.config, filters, layer.encoder_bias, size)
+    if not direct and graph_winograd.pays(whole, size):
         return graph_winograd.write_layer(writer, whole, name, x, size)
     step = max(MAPS_STEP, MAPS_BYTES // (4 * size[0] * size[1]) // MAPS_STEP * MAPS_STEP)
     pooled = []
-    for number, start in enumerate(range(0, config.maps, step)):
-        suffix = "" if step >= config.maps else f".{number}"
+    for number, start in enumerate(range(0, layer.config.maps, step)):
+        suffix = "" if step >= layer.config.maps else f".{number}"
         pooled.append(write_plain(writer, whole.part(start, step), name, x, suffix))
     return pooled[0] if len(pooled) == 1 else writer.add("Concat", pooled, f"{name}.pooled", axis=1)
 

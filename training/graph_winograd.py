@@ -28,6 +28,8 @@ PRODUCTS = POINTS * MAPS_AT_ONCE * 32 * 8
 """Products in memory together, at most: those of so many maps of an image of 32 x 32, 3 MB."""
 MOST_CHANNELS = 4
 """Those of pictures; maps have more channels and fewer positions, for which filters in six forms are much to read."""
+LEAST_MAPS = 256
+"""Maps share the way there: 128 of them take as long either way."""
 LEAST_SAVED = 100
 """Multiplications a position from which the way there and back pays: it takes as long as 40 to 80."""
 
@@ -41,7 +43,8 @@ def pays(layer: Layer, size: tuple[int, int]) -> bool:
     reached = (layer.windows(size)[1] - 1) * TILE + own
     fits = layer.pool_stride == TILE and before >= 1 and 1 <= own <= TILE and reached <= size[1]
     saved = channels * layer.kernel * (layer.kernel - _parts(layer) * POINTS / TILE)
-    return fits and channels <= MOST_CHANNELS and saved >= LEAST_SAVED
+    many = len(layer.filters) >= LEAST_MAPS
+    return fits and many and channels <= MOST_CHANNELS and saved >= LEAST_SAVED
 
 
 def _parts(layer: Layer) -> int:

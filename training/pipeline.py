@@ -245,4 +245,5 @@ class Pipeline:
                 extend_or_warn(bundle, self.dataset)
             number.announce(version, bundle)
 
-        write_bundle(model, onnx_bytes, version, self.models_dir, card, report, finish)
+        direct = build_checked(model, version, direct=True)
+        write_bundle(model, onnx_bytes, version, self.models_dir, card, report, finish, direct)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from service import devices
 from service.app import create_app
 from tests.conftest import TestClient, ready, settings
 
@@ -85,6 +86,27 @@ def test_golden_images_by_http_give_what_the_fast_graph_gave(bundle: Path, clien
     assert np.abs(got - wanted).max() <= fast["golden_tolerance"] * np.abs(wanted).max()
     off = np.sqrt(np.square(got - exact).mean() / np.square(exact).mean())
     assert 0 < off <= 2 * fast["deviation"]["relative"]
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+def test_processors_that_multiply_faster_get_the_same_from_plain_convolutions(
+    avx512: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "has_avx512", lambda: avx512)
+    forms = set()
+    with TestClient(create_app(settings(MODELS, default_model=BUNDLES[0].parent.name))) as client:
+        metrics = ready(client).get("/metrics").text
+        for bundle in BUNDLES:
+            manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+            file = manifest["direct"]["file"] if avx512 and "direct" in manifest else "model.onnx"
+            assert (
+                f'model="{bundle.parent.name}",provider="CPUExecutionProvider",sha256="{manifest["files"][file]["sha256"]}"'
+                in metrics
+            )
+            images, features, _ = golden(bundle)
+            assert_close(features_of(client, bundle, images), features)
+            forms.add(file)
+    assert forms == ({"model.onnx", "model.direct.onnx"} if avx512 else {"model.onnx"})
 
 
 @every_bundle

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from onnx import helper
 
+from service import devices
 from service.bundle import BundleError, find_versions, load_bundle
-from service.devices import DeviceError
+from service.devices import Device, DeviceError
 from service.npy import PARSING, read_npy
 from service.session import Session
 from tests.bundles import write_bundle, write_manifest
@@ -52,6 +54,28 @@ def test_filters_that_cannot_be_drawn_are_refused_at_the_start(folder: Path, fau
         file.write_bytes(b"PK")
     write_manifest(folder, json.loads((folder / "manifest.json").read_text()))
     assert refusal(folder).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize(("cpu", "device"), [("avx2", "cpu"), ("avx512", "cpu"), ("cuda", "auto"), ("cuda", "cpu")])
+def test_the_direct_form_is_for_processors_that_multiply_fast(
+    cpu: str, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "has_avx512", lambda: cpu == "avx512")
+    there = [devices.CUDA] if cpu == "cuda" else []
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [*there, devices.CPU])
+    monkeypatch.setattr(devices, "providers", lambda _: [[devices.CPU]])  # what CUDA is without a GPU
+    taken = "model.direct.onnx" if (cpu, device) in (("avx512", "cpu"), ("cuda", "auto")) else "model.onnx"
+    bundle = load_bundle(write_bundle(tmp_path, fast=True, direct=True))
+    session = Session(bundle, device, 1)
+    assert session.file == taken and session.check_golden().relative_error < 1e-5
+    assert Session(bundle, device, 1, precision="fast").file == "model.fast.onnx"
+    assert Session(load_bundle(write_bundle(tmp_path, version="2")), device, 1).file == "model.onnx"
+
+
+def test_a_direct_form_that_is_not_listed_is_refused(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path, direct=True)
+    edit(folder, lambda document: document["files"].pop("model.direct.onnx"))
+    assert "files does not list model.direct.onnx" in refusal(folder)
 
 
 def test_a_good_bundle_loads(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cpus import usable_cpus
+from service.cpus import has_avx512, usable_cpus
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,20 @@ def test_cgroup_v1_quota(tmp_path: Path, quota: str, expected: int) -> None:
 
 def test_without_cgroups_the_affinity_counts(tmp_path: Path) -> None:
     assert usable_cpus(tmp_path / "nothing", tmp_path / "nothing") == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name : EPYC\nflags\t\t: fpu avx avx2 avx512f avx512_vnni\nprocessor : 1\nflags : fpu\n", True),
+        ("model name : avx512f\nflags\t\t: fpu avx avx2 avx512\n", False),
+        ("vmx flags : avx512f\nFeatures : asimd\n", False),
+        ("", False),
+    ],
+)
+def test_avx512_is_read_from_the_first_processors_flags(tmp_path: Path, text: str, expected: bool) -> None:
+    assert has_avx512(files(tmp_path, cpuinfo=text) / "cpuinfo") is expected
+
+
+def test_without_cpuinfo_there_is_no_avx512(tmp_path: Path) -> None:
+    assert not has_avx512(tmp_path / "none")

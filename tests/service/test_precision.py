@@ -153,8 +153,8 @@ def test_the_other_graph_is_loaded_once_and_only_when_asked_for(start: Any, gold
     (info,) = [
         line for line in client.get("/metrics").text.splitlines() if line.startswith("sca_model_info{") and FAST in line
     ]
-    bundle = service_of(client).registry.get(MODEL).bundle
-    assert bundle.sha256("fast") in info and bundle.sha256("exact") not in info
+    files = service_of(client).registry.get(MODEL).bundle.manifest.files
+    assert files["model.fast.onnx"].sha256 in info and files["model.onnx"].sha256 not in info
 
 
 def test_all_graphs_are_loaded_before_the_service_is_ready_if_asked(start: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.training import untrained
 from tests.training.drawn import config, dataset, layer
 from tests.training.stereo import drawn_pairs
-from training import checkpoints, export, graph
+from training import checkpoints, export, graph, graph_winograd
 from training.config import Window
 from training.export import OnnxModel, ParityError, TrainedModel, build_checked, next_version, write_bundle
 
@@ -32,6 +32,22 @@ def write(model: TrainedModel, folder: Path, version: str = "1", card: str = "# 
 
 def contents(bundle: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in bundle.iterdir()}
+
+
+def test_a_direct_form_is_kept_if_it_is_another_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_winograd, "LEAST_MAPS", 1)
+    first = layer(kernel=9, pool_width=5, pool_stride=4)
+    for version, settings in (("1", config("contrast", layers=(first,))), ("2", config("contrast"))):
+        model = untrained.model(settings, dataset(16, 16, 3, train=80, test=4))
+        exact, direct = (build_checked(model, version, form) for form in (False, True))
+        bundle = write_bundle(model, exact, version, tmp_path, "# card\n", REPORT, direct=direct)
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        assert (exact == direct) == (version == "2")
+        if exact == direct:
+            assert contents(bundle).keys() == FILES and "direct" not in manifest
+        else:
+            assert contents(bundle)["model.direct.onnx"] == direct and manifest["files"].keys() >= {"model.direct.onnx"}
+            assert manifest["direct"] == {"file": "model.direct.onnx"}
 
 
 def test_the_manifest_lists_every_file_as_it_is(model: TrainedModel, tmp_path: Path) -> None:

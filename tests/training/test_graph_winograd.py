@@ -22,8 +22,13 @@ TOLERANCE = 1e-5
 PAPER = layer(kernel=9, pool_width=5, pool_stride=4)
 
 
-def build(model: TrainedModel) -> bytes:
-    return graph.build(model.extractor, model.probe, *model.size, model.facts())
+@pytest.fixture(autouse=True)
+def few_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_winograd, "LEAST_MAPS", 1)
+
+
+def build(model: TrainedModel, direct: bool = False) -> bytes:
+    return graph.build(model.extractor, model.probe, *model.size, model.facts(), direct)
 
 
 def operators(data: bytes) -> list[str]:
@@ -96,6 +101,26 @@ def test_where_it_does_not_fit_or_pay_it_is_left_out(first: LayerConfig, width: 
     images = photos(3, 12, width, channels, seed=5).images
     for got, wanted in zip(OnnxModel(data, 1)(images), torch_outputs(model, images), strict=True):
         assert_close(got, wanted)
+
+
+@pytest.mark.parametrize(("least", "way"), [(PAPER.maps, "Gather"), (PAPER.maps + 1, "Conv")])
+def test_few_maps_do_not_pay_for_the_way_there(least: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_winograd, "LEAST_MAPS", least)
+    model = untrained.model(config("contrast", layers=(PAPER,)), dataset(16, 16, 3, train=60, test=1))
+    assert [name for name in ("Gather", "Conv") if name in operators(build(model))] == [way]
+
+
+def test_the_direct_form_is_the_same_function_in_convolutions() -> None:
+    settings = config("separable", layers=(PAPER, layer(maps=20, kernel=3)), mirrored=True)
+    model = biased(untrained.model(settings, dataset(16, 16, 3, train=60, test=1)))
+    exact, direct = build(model), build(model, direct=True)
+    assert (operators(exact).count("Conv"), operators(direct).count("Conv")) == (1, 2)
+    assert "Gather" in operators(exact) and "Gather" not in operators(direct)
+    images = photos(5, 16, 16, 3, seed=5).images
+    for got, wanted in zip(OnnxModel(direct, 1)(images), OnnxModel(exact, 1)(images), strict=True):
+        assert_close(got, wanted)
+    described = [[(p.key, p.value) for p in onnx.load_from_string(data).metadata_props] for data in (exact, direct)]
+    assert described[0] == described[1]
 
 
 def test_deep_and_mirrored_networks_begin_with_it_too() -> None:
