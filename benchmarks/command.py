@@ -14,8 +14,15 @@ from pathlib import Path
 from types import FrameType
 
 from service.bench import positive_float as positive_float
+from service.bundle import BundleError
 
-EXPECTED: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, subprocess.CalledProcessError)
+EXPECTED: tuple[type[Exception], ...] = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    subprocess.CalledProcessError,
+    BundleError,
+)
 INTERRUPTED = 128 + signal.SIGINT
 
 

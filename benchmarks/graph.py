@@ -25,7 +25,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 from benchmarks.command import output_file, positive_float, positive_int, run
 from benchmarks.plain_export import plain_export
 from benchmarks.timing import machine, table, write_rows
-from service.bundle import Bundle, BundleError, load_bundle
+from service.bundle import Bundle, load_bundle
 from service.devices import multiplies_fast, session_options
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -144,4 +144,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, BundleError))
+    sys.exit(run(main))

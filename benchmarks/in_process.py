@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.command import run
-from service.bundle import BundleError, load_bundle
+from service.bundle import load_bundle
 from service.cpus import usable_cpus
 from service.devices import DeviceError
 from service.images import decode
@@ -112,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, BundleError, DeviceError))
+    sys.exit(run(main, DeviceError))

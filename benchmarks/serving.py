@@ -41,7 +41,6 @@ from benchmarks.contestants import (
 from benchmarks.servers import ROOT, Server
 from benchmarks.timing import table, write_rows
 from benchmarks.wrk import Load, require_wrk, run_wrk, write_script
-from service.bundle import BundleError
 
 
 class InProcess:
@@ -200,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, BundleError))
+    sys.exit(run(main))

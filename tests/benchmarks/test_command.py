@@ -69,7 +69,7 @@ def test_an_option_that_cannot_be_is_named(
         ),
         (["arrivals", *DATA], "CIFAR-10 is not under /no/such/folder"),
         (["formats", *DATA], "CIFAR-10 is not under /no/such/folder"),
-        (["graph", "--bundle", "/no/bundle"], "/no/bundle/model.onnx"),
+        (["graph", "--bundle", "/no/bundle"], "/no/bundle/manifest.json"),
         (["plain_export", "/no/bundle", "plain.onnx"], "/no/bundle/model.onnx"),
         (["accuracy", "--url", "http://127.0.0.1:1"], "http://127.0.0.1:1: no server of ours"),
     ],
