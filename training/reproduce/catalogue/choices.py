@@ -49,19 +49,16 @@ def _layer_2_on_128(images: int | None, rate: float) -> Row:
     return _row("cifar10 layer 2 of 1024 on 128 maps", answer, config, (images, rate) == (configs.IMAGES, 2e-3))
 
 
-def _wide(below: int, maps: int, rate: float, copies: int = 1) -> Row:
+def _wide(maps: int, rate: float) -> Row:
     """Wide second layers that learn from all images; the probe is that of the final runs."""
-    answer = f"{below}+{maps}, learning rate {rate:g}" + (f", {copies} copies" if copies > 1 else "")
-    config = on_128_maps(maps, rate=rate, below=below, copies=copies)
-    return _row("cifar10 wide, all images", answer, config, (below, maps, rate, copies) == (128, 8192, 5e-4, 1))
+    answer = f"128+{maps}, learning rate {rate:g}"
+    return _row("cifar10 wide, all images", answer, on_128_maps(maps, rate=rate), (maps, rate) == (8192, 5e-4))
 
 
-def _digits(elastic: float, kernel: int = 3, rate: float = 2e-3) -> Row:
-    """The probe's copies, bent or not, and layer 2's filters, for digits."""
-    config = mnist_deep(2048, 6, STRONG, elastic, kernel=kernel, learning_rate=rate)
+def _digits(elastic: float) -> Row:
+    """The probe's copies of digits, bent or not."""
     bent = f", bent by up to {elastic:g} pixels" if elastic else ""
-    other = "" if kernel == 3 else f", {kernel}x{kernel} filters, learning rate {rate:g}"
-    return _row("mnist deep 128+2048", f"6 copies{bent}{other}", config, (elastic, kernel) == (0, 3))
+    return _row("mnist deep 128+2048", f"6 copies{bent}", mnist_deep(2048, 6, STRONG, elastic), not elastic)
 
 
 CHOICES = (
@@ -84,11 +81,8 @@ CHOICES = (
         _row("cifar10 deep mirrored", answer, on_128_maps(2048, fine), not fine)
         for answer, fine in (("128+2048", False), ("128+2048 on 16x16", True))
     ),
-    *(_wide(128, maps, rate) for maps in (4096, 8192) for rate in (5e-4, 2.5e-4)),
-    _wide(256, 4096, 5e-4),
-    _wide(128, 4096, 5e-4, copies=3),
+    *(_wide(maps, rate) for maps, rate in ((4096, 2.5e-4), (4096, 5e-4), (8192, 5e-4))),
     *(_digits(elastic) for elastic in (0.0, 1.5, 2.5)),
-    _digits(1.5, 5, 5e-4),
     *(
         _layer_2_on_128(images, rate)
         for images, rate in ((configs.IMAGES, 2e-3), (configs.IMAGES, 5e-4), (configs.IMAGES, 2.5e-4), (None, 5e-4))
