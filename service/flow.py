@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.batch import Outputs, UInt8Array
 from service.bundle import Precision
 from service.decoding import decode_all
-from service.errors import ClientGone, Draining, ImageFailure, Internal, Malformed, ServiceError
+from service.errors import ClientGone, Draining, ImageFailure, Malformed, ServiceError
 from service.guards import Guard
 from service.images import ImageRule
 from service.intake import File, Upload, collect_body
@@ -120,8 +120,7 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
                 service.metrics.note(service.metrics.inflight.dec, trace.images)
     # A bug too has images that must be in some outcome; it is told and logged at the edge. So is the drain time's end.
     except (Exception, asyncio.CancelledError) as error:
-        given_up = Draining("") if isinstance(error, asyncio.CancelledError) else Internal()
-        _count_failed(service, trace, error if isinstance(error, ServiceError) else given_up)
+        _count_failed(service, trace, error)
         model.statistics.fail(trace)
         raise
     return finish(service, trace, answered, response)
@@ -217,19 +216,28 @@ def write(service: Service, trace: Trace, order: Order, answered: Answered) -> R
     return response
 
 
-def _count_failed(service: Service, trace: Trace, error: ServiceError) -> None:
+def _count_failed(service: Service, trace: Trace, error: BaseException) -> None:
     """Counts the images of a request that got an error: those at fault by their fault, the others by the request's."""
     if trace.model is None or not trace.images:
         return
-    if error.failures and error.status != 400:
+    if isinstance(error, ServiceError) and error.failures and error.status != 400:
         _count_images(service, trace, 0, error.failures)
         rest = trace.images - len(error.failures)
         outcome = "rejected"
     else:
         rest = trace.images
-        outcome = "cancelled" if isinstance(error, ClientGone) else _OUTCOMES.get(error.status, "internal")
+        outcome = _outcome(error)
     if rest:
         service.metrics.images.labels(trace.model, outcome).inc(rest)
+
+
+def _outcome(error: BaseException) -> str:
+    """What became of images that have no fault of their own."""
+    if isinstance(error, ClientGone):
+        return "cancelled"
+    if isinstance(error, asyncio.CancelledError):  # by the drain time's end
+        return _OUTCOMES[Draining.status]
+    return _OUTCOMES.get(error.status, "internal") if isinstance(error, ServiceError) else "internal"
 
 
 def _count_images(service: Service, trace: Trace, answered: int, failures: Sequence[ImageFailure]) -> None:

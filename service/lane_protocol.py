@@ -160,8 +160,8 @@ class LaneProtocol(HardenedProtocol):
     def hold(self, ride: Ride) -> None:
         """Keeps the server from ending before `release`; tells the ride if the client leaves."""
         self._riding = ride
-        # That is where the web server looks, and all it does with a task is to cancel it.
-        self.tasks.add(ride)  # type: ignore[arg-type]
+        # That is where the web server looks.
+        self.tasks.add(ride)  # type: ignore[arg-type]  # all that is done with a task there is to cancel it
 
     def release(self, ride: Ride) -> None:
         """Ends that."""

@@ -81,6 +81,10 @@ class HardenedProtocol(HttpToolsProtocol):
             self._refuse_headers()
             # The parser turns this into the error that it reports for a broken request, which ends the connection.
             raise ValueError("headers too large")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or not (hosts or self.parser.get_http_version() == "1.0"):
+            self._refuse(Malformed("A request of HTTP/1.1 has one Host header (RFC 9112, section 3.2)."))
+            raise ValueError("not one Host header")
         self._stop_header_timer()
         self._header_bytes = self._discarded_bytes = 0
         self._in_message = True

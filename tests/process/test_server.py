@@ -138,6 +138,10 @@ def test_a_body_that_never_ends_after_its_refusal_loses_its_connection(shared: R
         (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
+        (b"GET /health/live HTTP/1.1\r\n\r\n", 400),
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n", 400),
+        (b"GET /health/live HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (HEAD.replace(b"Host: x\r\n", b"") + b"Content-Length: 1\r\n\r\n1", 400),
     ],
 )
 def test_what_is_no_http_gets_a_problem(shared: Running, request_bytes: bytes, expected: int) -> None:
@@ -147,6 +151,13 @@ def test_what_is_no_http_gets_a_problem(shared: Running, request_bytes: bytes, e
     assert status == expected, data
     assert b"application/problem+json" in data and b"x-request-id: " in data and b"server-timing: decode" in data
     assert shared.get("/health/live").status_code == 200
+
+
+def test_clients_of_http_1_0_need_not_name_a_host(shared: Running) -> None:
+    with shared.connect() as connection:
+        connection.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
+        status, _ = answer(connection)
+    assert status == 200
 
 
 def test_pipelined_requests_are_answered_in_order(shared: Running) -> None:
