@@ -86,6 +86,11 @@ class Batcher:
         """Images that may wait, at most."""
         return self._backlog.limit
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not (self._backlog.waiting or self._busy_since)
+
     def alive(self, longest_run_s: float) -> bool:
         """Tells whether every worker thread lives and none has been in one run for longer than this."""
         oldest = min(self._busy_since.copy().values(), default=time.monotonic())

@@ -26,6 +26,9 @@ from service.ride import Connection, Ride, scope_of
 from service.state import Service
 from service.trace import KEY, Trace, start_trace, trace_of
 
+_CALM_S = 0.02
+"""A client counts as the only one after so long without another's request; it is the time of some runs."""
+
 
 class Lane:
     """Takes the requests that it can answer."""
@@ -36,6 +39,8 @@ class Lane:
         self._questions = questions
         self._gate = gate
         self._heads = Heads()
+        self._last: Connection | None = None
+        self._only_since = 0.0
 
     def recall(self, data: bytes) -> Head | None:
         """Returns the head that `data` begins with, if it came before, was let in and would be now."""
@@ -53,7 +58,9 @@ class Lane:
         return known if known and not known.ask.skip_bad and self._gate.reason(scope) is None else None
 
     def take(self, known: Known, cycle: RequestResponseCycle, connection: Connection) -> bool:
-        """Takes a request whose body is here whole: it is answered later, or refused at once if the queue is full.
+        """Takes a request whose body is here whole, and answers it later.
+
+        Or at once: with rows if there is nothing else to do, with a refusal if the queue is full.
 
         Args:
             known: How it is answered.
@@ -76,8 +83,10 @@ class Lane:
             pixels = _decoded(service, trace, model, order)
             if pixels is None:
                 return False
+            rows = model.compute_now(pixels, order.wants) if self._is_only(connection, trace.started) else None
             ride = Ride(service, model, order, cycle, connection)
-            ride.entry = model.batcher.offer([pixels], order.wants, deadline, ride)
+            if rows is None:
+                ride.entry = model.batcher.offer([pixels], order.wants, deadline, ride)
         except QueueFull as error:
             scope["route"], scope[KEY] = known.route, trace
             model.statistics.fail(trace)
@@ -89,8 +98,20 @@ class Lane:
         service.metrics.note(service.metrics.decode_seconds.observe, trace.seconds["decode"])
         scope["route"], scope[KEY] = known.route, trace
         trace.images, trace.stage = 1, "queue"
-        ride.start(deadline)
+        if rows is None:
+            ride.start(deadline)
+        else:
+            ride.arrive(rows)
         return True
+
+    def _is_only(self, connection: Connection, now: float) -> bool:
+        """Tells whether this client's requests are the only ones, and have been for a while.
+
+        Of several clients each would wait for the other's run, instead of sharing the cores or a batch with it.
+        """
+        if connection is not self._last:
+            self._last, self._only_since = connection, now
+        return now - self._only_since > _CALM_S and not connection.has_company()
 
     def count_refused(self, trace: Trace, status: int) -> None:
         """Counts what was refused before it was a request."""

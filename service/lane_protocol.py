@@ -168,6 +168,10 @@ class LaneProtocol(HardenedProtocol):
         self._riding = None
         self.tasks.discard(ride)
 
+    def has_company(self) -> bool:
+        """Tells whether the server is at work on any other request."""
+        return bool(self.tasks)
+
     def hand(self, cycle: RequestResponseCycle) -> None:
         """Starts a request on the long way."""
         self._boarding = None

@@ -32,17 +32,33 @@ class Connection(Protocol):
     def hand(self, cycle: RequestResponseCycle) -> None:
         """Hands a request to the long way."""
 
+    def has_company(self) -> bool:
+        """Tells whether the server is at work on any other request."""
+
 
 def scope_of(cycle: RequestResponseCycle) -> Scope:
     """Returns a request's scope, which the web server types as one that holds nothing but its own keys."""
     return cast(Scope, cycle.scope)
 
 
+def answer(
+    service: Service, model: Model, order: Order, rows: Rows, cycle: RequestResponseCycle, connection: Connection
+) -> None:
+    """Writes the answer to a request, and counts it."""
+    scope = scope_of(cycle)
+    trace = trace_of(scope)
+    trace.seconds["queue"], trace.seconds["infer"] = rows.queue_s, rows.infer_s
+    answered = Answered(model, rows.outputs, None, [])
+    response = finish(service, trace, answered, write(service, trace, order, answered))
+    connection.reply(cycle, response, headers_of(trace))
+    count_request(service.metrics, scope, trace, "POST", response.status_code)
+
+
 class Ride:
     """One queued request; the `Waiter` of its entry. It ends once: with rows, or with an error on the long way.
 
     Attributes:
-        entry: Its place in the queue, until it ends; set before anything else happens.
+        entry: Its place in the queue, until it ends; set before it starts.
     """
 
     __slots__ = ("_connection", "_cycle", "_done", "_loop", "_model", "_order", "_service", "_timer", "entry")
@@ -57,6 +73,14 @@ class Ride:
         self._cycle, self._connection = cycle, connection
         self._loop = asyncio.get_running_loop()
         self._done = False
+
+    def arrive(self, rows: Rows) -> None:
+        """Answers without having waited."""
+        self._done = True
+        try:
+            answer(self._service, self._model, self._order, rows, self._cycle, self._connection)
+        except Exception as bug:
+            self._hand(bug)
 
     def start(self, deadline: float) -> None:
         """Waits for the rows, the deadline, or the client to leave."""
@@ -75,10 +99,7 @@ class Ride:
     def set_result(self, result: Rows, /) -> None:
         """Answers."""
         self._end()
-        try:
-            self._answer(result)
-        except Exception as bug:
-            self._hand(bug)
+        self.arrive(result)
 
     def set_exception(self, exception: Exception, /) -> None:
         """Leaves the answer to the long way, where errors are made."""
@@ -113,12 +134,3 @@ class Ride:
     def _hand(self, error: Exception) -> None:
         scope_of(self._cycle)[ENDED] = error
         self._connection.hand(self._cycle)
-
-    def _answer(self, rows: Rows) -> None:
-        service, scope = self._service, scope_of(self._cycle)
-        trace = trace_of(scope)
-        trace.seconds["queue"], trace.seconds["infer"] = rows.queue_s, rows.infer_s
-        answered = Answered(self._model, rows.outputs, None, [])
-        response = finish(service, trace, answered, write(service, trace, self._order, answered))
-        self._connection.reply(self._cycle, response, headers_of(trace))
-        count_request(service.metrics, scope, trace, "POST", response.status_code)

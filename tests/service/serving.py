@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service import model
 from service.app import create_app
 from service.batch import Outputs, UInt8Array
 from service.lane import Lane
@@ -43,7 +44,8 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(models_dir: Path, **changes: Any) -> AsyncIterator[Serving]:
+async def serving(models_dir: Path, at_once_s: float = 0.0, **changes: Any) -> AsyncIterator[Serving]:
+    """Runs a server in this loop; without runs at once, which a test that holds a run would never get past."""
     service = create_service(settings(models_dir, **changes))
     server = Server(create_app(service.settings, service), service)
     server.config.load()
@@ -67,6 +69,7 @@ async def serving(models_dir: Path, **changes: Any) -> AsyncIterator[Serving]:
             return running.taken[-1]
 
         patch.setattr(Lane, "take", spy)
+        patch.setattr(model, "_AT_ONCE_S", at_once_s)
         try:
             yield running
         finally:
