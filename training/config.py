@@ -126,7 +126,7 @@ class ProbeConfig:
 
 def plain(settings: Any) -> dict[str, Any]:
     """A frozen dataclass of settings as JSON types; without what the paper's networks, or most, do not have."""
-    skipped = (("augmentation", None), ("mirrored", False), ("elastic", 0.0))
+    skipped = (("augmentation", None), ("mirrored", False), ("elastic", 0.0), ("dropout", 0.5))
     fields: dict[str, Any] = dataclasses.asdict(
         settings, dict_factory=lambda items: dict(item for item in items if item not in skipped)
     )

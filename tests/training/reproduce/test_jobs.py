@@ -22,7 +22,13 @@ from training.reproduce.jobs.labels import FewLabels, cross_validated, draw
 from training.reproduce.jobs.sca import FinalRun, ValidationRun
 from training.reproduce.jobs.scoring import Labelled, fit_probe, percent_right, pixel_features
 from training.reproduce.jobs.span import Span
-from training.reproduce.jobs.supervised import CHECKPOINT, FewLabelsSupervised, SupervisedFinal, Training
+from training.reproduce.jobs.supervised import (
+    CHECKPOINT,
+    FewLabelsSupervised,
+    SupervisedFinal,
+    SupervisedTrial,
+    Training,
+)
 from training.reproduce.jobs.variants import VariantValidation
 from training.rivals.kmeans import TriangleKMeans
 from training.rivals.supervised import SupervisedNet
@@ -90,6 +96,26 @@ def test_k_means_is_scored_by_the_same_probe(whiten: bool, bench: Bench, monkeyp
 def test_the_supervised_net_learns_for_whole_passes(bench: Bench) -> None:
     outcome = measure(SupervisedFinal(SHALLOW, Training(99, learning_rate=5e-3)), bench)
     assert outcome.value > 60 and outcome.facts["epochs"] == 25  # of four steps
+
+
+def test_a_supervised_trial_sees_no_test_image_and_is_judged_on_what_it_has_not_learnt_from(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[bytes]] = {"fit": [], "accuracy": []}
+    for name, images in seen.items():
+        plain = getattr(SupervisedNet, name)
+
+        def watched(net: SupervisedNet, *given: Any, images: Any = images, plain: Any = plain, **named: Any) -> Any:
+            images += [image.tobytes() for image in given[0]]
+            return plain(net, *given, **named)
+
+        monkeypatch.setattr(SupervisedNet, name, watched)
+    outcome = measure(SupervisedTrial(SHALLOW, Training(99, learning_rate=5e-3, dropout=0.2)), bench)
+    assert outcome.value > 60 and outcome.facts["epochs"] == -(-99 // (len(seen["fit"]) // 64))
+    everything = {image.tobytes() for image in bench.blind("drawn").train.images[:]}
+    assert len(seen["accuracy"]) == round(0.2 * len(everything)) and not set(seen["accuracy"]) & set(seen["fit"])
+    assert set(seen["accuracy"]) | set(seen["fit"]) == everything
+    assert bench.lent["drawn"]["test_images"] == 0
 
 
 @pytest.mark.parametrize(("images", "epochs", "seen"), [(256, 3, 768), (300, 3, 768), (40, 10, 400)])

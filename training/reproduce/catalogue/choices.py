@@ -1,11 +1,14 @@
 """What the paper leaves open, chosen on held-out training images: the trials, and which of them the presets use."""
 
 import dataclasses
+from typing import Any
 
 from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.best import STRONG, mnist_deep, on_128_maps
+from training.reproduce.catalogue.figures import TRAINING
 from training.reproduce.jobs.sca import ValidationRun
+from training.reproduce.jobs.supervised import SupervisedTrial
 from training.reproduce.rows import Row
 
 TRIAL_MAPS = 512
@@ -61,6 +64,14 @@ def _digits(elastic: float) -> Row:
     return _row("mnist deep 128+2048", f"6 copies{bent}", mnist_deep(2048, 6, STRONG, elastic), not elastic)
 
 
+def _supervised(maps: int, answer: str, **changes: Any) -> Row:
+    """How fast and how long the supervised net learns, and how much it drops."""
+    name, unit = f"cifar10 supervised {maps} whitened", "held-out accuracy %"
+    job = SupervisedTrial(configs.cifar10(maps, "whitened", own_rate=False), dataclasses.replace(TRAINING, **changes))
+    system = f"{name}: {answer}" + ("" if changes else " (used)")
+    return Row(f"choice {name} {answer}", "choices", system, unit, None, job)
+
+
 CHOICES = (
     *_rates("mnist 16", configs.MNIST_16, (5e-4, 1e-3, 2e-3)),
     *_rates("mnist 128", configs.MNIST, (2.5e-4, 5e-4, 1e-3, 2e-3)),
@@ -68,6 +79,12 @@ CHOICES = (
     *_rates("cifar10 512", configs.CIFAR10, (1e-3, 2e-3, 4e-3)),
     *_rates("cifar10 32", configs.cifar10(32, "whitened"), (1e-3, 2e-3, 4e-3)),
     *_second_layers("cifar10 second layer", configs.CIFAR10, configs.CIFAR10_DEEP.layers[1]),
+    _supervised(32, "learning rate 0.001", learning_rate=1e-3),
+    _supervised(32, "learning rate 0.003"),
+    _supervised(32, "learning rate 0.01", learning_rate=1e-2),
+    _supervised(32, "dropout 0.25", dropout=0.25),
+    _supervised(32, "dropout 0.75", dropout=0.75),
+    _supervised(32, "twice as many steps", steps=2 * TRAINING.steps),
     *(
         _row(
             "cifar10 raw 128",

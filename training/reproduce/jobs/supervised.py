@@ -27,11 +27,13 @@ class Training:
         steps: gradient steps; rounded up to whole passes over the images.
         batch: images a step.
         learning_rate: Adam's, at its peak.
+        dropout: share of the features that is dropped in training.
     """
 
     steps: int
     batch: int = 64
     learning_rate: float = 3e-3
+    dropout: float = 0.5
 
     def epochs(self, images: int) -> int:
         """Passes over so many images."""
@@ -55,6 +57,7 @@ def network(config: RunConfig, seed: int, bench: Bench, training: Training, imag
         epochs=training.epochs(images),
         batch_images=training.batch,
         learning_rate=training.learning_rate,
+        dropout=training.dropout,
     )
 
 
@@ -87,6 +90,39 @@ class SupervisedFinal:
         value = in_metric(100 * net.accuracy(test.images, test.labels), self.config.metric)
         facts = {"epochs": len(net.history), "training_loss": round(net.history[-1].loss, 4)}
         return Outcome(round(value, 4), facts)
+
+
+@dataclass(frozen=True)
+class SupervisedTrial:
+    """Trained with four fifths of the labels; then the others: what settings are chosen by.
+
+    Attributes:
+        config: data set, preprocessing and the one layer's sizes, and the share that is held out.
+        training: how.
+    """
+
+    config: RunConfig
+    training: Training
+    split: ClassVar[Split] = "validation"
+    tuned: ClassVar[str] = "nothing: the training images that are not held out, a fixed number of steps"
+
+    def expected_seconds(self) -> float:
+        """See `Job`."""
+        images, _, _, _ = cost.SIZES[self.config.dataset]
+        held_out = round(images * self.config.probe.validation_fraction)
+        through = cost.network_seconds(self.config)[1]
+        return 20 + through * (DENSE * self.training.seen(images - held_out) + held_out)
+
+    def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
+        """See `Job`."""
+        dataset = bench.blind(self.config.dataset)
+        train = dataset.train.shuffled(seed, self.config.probe.validation_fraction)
+        fitted = len(train.labels) - train.held_out
+        net = network(self.config, seed, bench, self.training, fitted)
+        net.fit(train.images[:fitted], train.labels[:fitted], checkpoint=folder / CHECKPOINT)
+        accuracy = net.accuracy(train.images[fitted:], train.labels[fitted:])
+        facts = {"epochs": len(net.history), "training_loss": round(net.history[-1].loss, 4)}
+        return Outcome(round(in_metric(100 * accuracy, self.config.metric), 4), facts)
 
 
 @dataclass(frozen=True)
