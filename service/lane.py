@@ -39,7 +39,7 @@ class Lane:
         self._questions = questions
         self._gate = gate
         self._heads = Heads()
-        self._last: Connection | None = None
+        self._last: object = None
         self._only_since = 0.0
 
     def recall(self, data: bytes) -> Head | None:
@@ -72,6 +72,7 @@ class Lane:
         """
         service, scope = self._service, scope_of(cycle)
         trace = start_trace(scope)
+        self.notice(connection)
         deadline = trace.started + service.settings.request_timeout_s
         if len(cycle.body) > service.limits.body_bytes:
             return False
@@ -83,8 +84,8 @@ class Lane:
             pixels = _decoded(service, trace, model, order)
             if pixels is None:
                 return False
-            rows = model.compute_now(pixels, order.wants) if self._is_only(connection, trace.started) else None
             ride = Ride(service, model, order, cycle, connection)
+            rows = model.compute_now(pixels, order.wants) if self._is_only(connection) else None
             if rows is None:
                 ride.entry = model.batcher.offer([pixels], order.wants, deadline, ride)
         except QueueFull as error:
@@ -92,26 +93,25 @@ class Lane:
             model.statistics.fail(trace)
             self._refuse(error, cycle, connection)
             return True
-        # On the long way it goes wrong again, and there the client is told.
-        except Exception:
+        except Exception:  # on the long way it goes wrong again, and there the client is told
             return False
         service.metrics.note(service.metrics.decode_seconds.observe, trace.seconds["decode"])
         scope["route"], scope[KEY] = known.route, trace
         trace.images, trace.stage = 1, "queue"
-        if rows is None:
-            ride.start(deadline)
-        else:
-            ride.arrive(rows)
+        ride.start(deadline) if rows is None else ride.arrive(rows)
         return True
 
-    def _is_only(self, connection: Connection, now: float) -> bool:
+    def notice(self, connection: Connection) -> None:
+        """Told of every request, so that a client which is the only one can be told from one that is not."""
+        if connection is not self._last:
+            self._last, self._only_since = connection, time.monotonic()
+
+    def _is_only(self, connection: Connection) -> bool:
         """Tells whether this client's requests are the only ones, and have been for a while.
 
         Of several clients each would wait for the other's run, instead of sharing the cores or a batch with it.
         """
-        if connection is not self._last:
-            self._last, self._only_since = connection, now
-        return now - self._only_since > _CALM_S and not connection.has_company()
+        return time.monotonic() - self._only_since > _CALM_S and not connection.has_company()
 
     def count_refused(self, trace: Trace, status: int) -> None:
         """Counts what was refused before it was a request."""

@@ -31,6 +31,7 @@ class LaneProtocol(HardenedProtocol):
 
     _parsing = False
     _begun = False
+    _followed = False
     _opening: bytes | None = None
     _held = b""
     _held_timer: asyncio.TimerHandle | None = None
@@ -88,7 +89,7 @@ class LaneProtocol(HardenedProtocol):
         super().shutdown()
 
     def _parse(self, data: bytes) -> None:
-        self._parsing, self._opening = True, None if self._begun else data
+        self._parsing, self._opening, self._followed = True, None if self._begun else data, False
         super().data_received(data)
         self._parsing, self._opening = False, None
         if self._boarding is not None:  # its body is not here whole
@@ -102,6 +103,7 @@ class LaneProtocol(HardenedProtocol):
     def _repeat(self, head: Head, data: bytes) -> None:
         """Starts a whole request whose head came before, past the parser, which never hears of it."""
         assert self.lane is not None
+        self._followed = False
         self._unset_keepalive_if_required()
         self._stop_header_timer()
         own: dict[str, Any] = {"client": self.client, "server": self.server, "state": self.app_state.copy()}
@@ -137,6 +139,8 @@ class LaneProtocol(HardenedProtocol):
         super().on_message_complete()
         if self._boarding is not None:
             self._board(*self._boarding)
+        # Requests that came in the same bytes, maybe a thousand, are not all to be answered before the next turn.
+        self._followed = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Starts a request on the long way, unless the fast lane may take it once its body is here."""
@@ -148,6 +152,11 @@ class LaneProtocol(HardenedProtocol):
                     self.lane.remember(self._opening, known, cycle)
                 self._boarding = cycle, known
                 return
+        self._go_long(cycle, app)
+
+    def _go_long(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.lane is not None:
+            self.lane.notice(self)
         super()._start_asgi_task(cycle, app)
 
     def _board(self, cycle: RequestResponseCycle, known: Known) -> None:
@@ -169,13 +178,13 @@ class LaneProtocol(HardenedProtocol):
         self.tasks.discard(ride)
 
     def has_company(self) -> bool:
-        """Tells whether the server is at work on any other request."""
-        return bool(self.tasks)
+        """Tells whether the server is at work on any other request, or has just been in the same turn of its loop."""
+        return bool(self.tasks) or self._followed
 
     def hand(self, cycle: RequestResponseCycle) -> None:
         """Starts a request on the long way."""
         self._boarding = None
-        super()._start_asgi_task(cycle, self.app)
+        self._go_long(cycle, self.app)
 
     def reply(self, cycle: RequestResponseCycle, response: Response, headers: Headers) -> None:
         """Writes a whole answer in one go, with more headers than its own."""

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import HeadersTooLarge, Malformed, ServiceError
 from service.guards import GONE
@@ -32,6 +33,9 @@ class HardenedProtocol(HttpToolsProtocol):
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _written = 0
+    _working: RequestResponseCycle | None = None
+    _previous: RequestResponseCycle | None = None
+    _broken = False
     _received = b""
     _rest: bytes | None = None
 
@@ -44,12 +48,16 @@ class HardenedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops all clocks, and tells the requests that are still being worked on."""
         self.gone.set_result(None)
+        if self._working is not None:
+            self._working.disconnected = True  # the base class tells the newest request, which may wait behind this one
         self._stop_header_timer()
         self._write_timer = _stop(self._write_timer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses what came; headers that are still incomplete may not go on for ever, nor grow for ever."""
+        if self._broken:
+            return
         if self._header_timer is None and not self._in_message:
             self._arm_header_timer()
         # In a message the clock is that of a body whose answer is already out; what comes then are no headers.
@@ -89,7 +97,12 @@ class HardenedProtocol(HttpToolsProtocol):
         self._header_bytes = self._discarded_bytes = 0
         self._in_message = True
         self.scope[GONE] = self.gone  # type: ignore[literal-required]  # ASGI lets servers add keys of their own
+        self._previous = self.cycle
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._working = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Takes a piece of the body, or throws it away if the answer is already out (413, for example).
@@ -183,8 +196,12 @@ class HardenedProtocol(HttpToolsProtocol):
         self._refuse(HeadersTooLarge(f"The headers are over {limit} bytes.", limit=limit))
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answers outside of any request, and closes."""
-        if self.transport.is_closing():
+        """Answers outside of any request, and closes; after the answers that are owed, of which the last says so."""
+        if self._broken or self.transport.is_closing():
+            return
+        self._stop_header_timer()
+        if (owed := self._last_owed()) is not None:
+            self._broken, owed.keep_alive = True, False
             return
         trace = fresh_trace()
         answer = problem(error, trace)
@@ -196,6 +213,15 @@ class HardenedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + bytes(answer.body))
         self.transport.close()
         self.count_refused(trace, error.status)
+
+    def _last_owed(self) -> RequestResponseCycle | None:
+        """Returns the newest request before what is being parsed that is not answered yet; drops one that is broken."""
+        if self._in_message and self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()
+            return self._previous
+        if self._in_message or self.cycle is None or self.cycle.response_complete:
+            return None
+        return self.cycle
 
     def count_refused(self, trace: Trace, status: int) -> None:
         """Told of each answer outside of any request."""

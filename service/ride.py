@@ -33,7 +33,7 @@ class Connection(Protocol):
         """Hands a request to the long way."""
 
     def has_company(self) -> bool:
-        """Tells whether the server is at work on any other request."""
+        """Tells whether the server is at work on any other request, or has just been in the same turn of its loop."""
 
 
 def scope_of(cycle: RequestResponseCycle) -> Scope:

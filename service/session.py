@@ -70,16 +70,14 @@ class Session:
         """
         self._bundle = bundle
         device = "cpu" if precision == "fast" else device
-        self.file = bundle.graph_file(precision, direct=multiplies_fast(device))
-        file = bundle.path / self.file
         self.runs = runs or min(threads, _MOST_RUNS)
-        graph, self._session = _loaded(file, device, max(1, threads // self.runs))
+        self.file, graph, self._session = _opened(bundle, precision, device, max(1, threads // self.runs))
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise DeviceError(f"SCA_DEVICE='cuda': onnxruntime could not start {CUDA} and fell back to {self.provider}")
         if device == "auto":
             report_fallback(self.provider)
-        self._check_contract(file.as_posix())
+        self._check_contract((bundle.path / self.file).as_posix())
         self.outputs = self._float_outputs()
         self.max_batch = max_batch or self._best_batch()
         if self.provider != CPU:
@@ -182,6 +180,19 @@ class Session:
                 raise BundleError(f"{file}: metadata {key} is missing")
             if _parsed(metadata[key]) != value:
                 raise BundleError(f"{file}: metadata {key} differs from the manifest")
+
+
+def _opened(
+    bundle: Bundle, precision: Precision, device: Device, threads: int
+) -> tuple[str, bytes, ort.InferenceSession]:
+    """Loads the form of a graph that suits the device, and names its file; see `_loaded`."""
+    file = bundle.graph_file(precision, direct=multiplies_fast(device))
+    graph, session = _loaded(bundle.path / file, device, threads)
+    here = bundle.graph_file(precision, direct=multiplies_fast("cpu"))
+    if file != here and session.get_providers()[0] == CPU:  # CUDA was there, but did not start
+        file = here
+        graph, session = _loaded(bundle.path / file, "cpu", threads)
+    return file, graph, session
 
 
 def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.InferenceSession]:

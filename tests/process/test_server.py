@@ -160,16 +160,6 @@ def test_clients_of_http_1_0_need_not_name_a_host(shared: Running) -> None:
     assert status == 200
 
 
-def test_pipelined_requests_are_answered_in_order(shared: Running) -> None:
-    body = png()
-    one = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    last = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with shared.connect() as connection:
-        connection.sendall(one + one + last)
-        _, data = answer(connection)
-    assert [int(part[:3]) for part in data.split(b"HTTP/1.1 ")[1:]] == [200, 200, 404]
-
-
 def test_vanishing_clients_leave_nothing_behind(shared: Running) -> None:
     body = png()
     for number in range(60):

@@ -9,8 +9,9 @@ import pytest
 from service import lane
 from service.batch import Outputs, UInt8Array
 from service.errors import InferenceFailed
-from tests.pictures import png
-from tests.service.serving import MODEL, Client, Held, Serving, client, run, until
+from tests.bundles import smooth_images
+from tests.pictures import encode, png
+from tests.service.serving import MODEL, Client, Held, Serving, client, request, run, until
 
 QUICK = 10.0
 """Seconds that a run at once may take: on any machine the tiny model is quicker."""
@@ -63,6 +64,36 @@ def test_the_only_client_gets_the_same_answers_without_a_change_of_thread(
         assert running.sample("sca_images_total", model=MODEL, outcome="ok") == 7
         statistics = running.service.registry.get(None).statistics.document()
         assert statistics["inference_stats"]["success"]["count"] == statistics["execution_count"] == 7
+
+    run(models_dir, scenario, at_once_s=QUICK)
+
+
+def test_of_requests_that_come_together_only_the_first_holds_up_the_loop(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(running: Serving) -> None:
+        async with client(running) as one:
+            body = await settled(one)
+            watched = Watched(running, monkeypatch)
+            one.writer.write(5 * request("/features", png(2)))
+            assert [(await one.answer()).body for _ in range(5)] == [body] * 5
+            await until(lambda: len(watched.at_once) == 5)
+        assert watched.at_once == [True, False, False, False, False]
+
+    run(models_dir, scenario, at_once_s=QUICK)
+
+
+def test_clients_with_other_requests_are_company_too(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = encode(smooth_images(1, 600, 600, 3)[0], "PNG")
+
+    async def scenario(running: Serving) -> None:
+        async with client(running) as one, client(running) as other:
+            await settled(one)
+            watched = Watched(running, monkeypatch)
+            for _ in range(3):
+                assert (await other.ask("/features", photo)).status == 200
+                assert (await one.ask("/features", png(2))).status == 200
+        assert watched.at_once == [False] * 6
 
     run(models_dir, scenario, at_once_s=QUICK)
 
