@@ -5,9 +5,10 @@ DATASET ?= cifar10
 ARGS    ?=
 BENCH   ?=
 
-# Two environments, so that serving never installs torch: .venv holds the service, .venv-dev everything. A third one for
-# the servers that ours is measured beside, whose requirements differ.
+# Environments, so that serving never installs torch: .venv holds the service, .venv-train what trains, .venv-dev everything.
+# And one for the servers that ours is measured beside, whose requirements differ.
 SERVE_VENV := .venv
+TRAIN_VENV := .venv-train
 DEV_VENV   := .venv-dev
 PEERS_VENV := .venv-peers
 SERVE := $(SERVE_VENV)/bin/python
@@ -34,10 +35,12 @@ format: $(DEV_VENV)/.installed ## let ruff lay out the code and mend what it can
 	$(DEV) -m ruff format .
 	$(DEV) -m ruff check --fix .
 
-train: $(DEV_VENV)/.installed ## train a model: DATASET=mnist|cifar10|norb, DATA_DIR=folder with the official files
-	@exec $(DEV) -m training.run --dataset $(DATASET) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(ARGS)
+train: $(TRAIN_VENV)/.installed ## train a model: DATASET=mnist|cifar10|norb, DATA_DIR=folder with the official files
+	@exec $(TRAIN_VENV)/bin/python -m training.run --dataset $(DATASET) $(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(ARGS)
 
 bench: $(if $(BENCH),$(DEV_VENV),$(SERVE_VENV))/.installed ## find the settings that serve fastest here; BENCH=name runs benchmarks/name.py
+	@test -z '$(BENCH)' || test -f 'benchmarks/$(BENCH).py' || { echo \
+		'error: there is no benchmark "$(BENCH)"; there are:' $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py) >&2; exit 1; }
 	@exec $(if $(BENCH),$(DEV) -m benchmarks.$(BENCH),$(SERVE) -m service.bench) $(ARGS)
 
 peers: $(DEV_VENV)/.installed ## install the servers that BENCH=serving compares with, in an environment of their own
@@ -53,7 +56,7 @@ down: ## stop the containers; their data stays
 	$(COMPOSE) down
 
 clean: ## remove what install and build left; data, runs and models stay
-	rm -rf $(SERVE_VENV) $(DEV_VENV) $(PEERS_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(SERVE_VENV) $(TRAIN_VENV) $(DEV_VENV) $(PEERS_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last: an install that was cut short is taken up again, a finished one is not repeated until
@@ -67,4 +70,5 @@ clean: ## remove what install and build left; data, runs and models stay
 	@touch $@
 
 $(SERVE_VENV)/.installed: EXTRA := cpu
+$(TRAIN_VENV)/.installed: EXTRA := training
 $(DEV_VENV)/.installed: EXTRA := dev

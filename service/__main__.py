@@ -54,8 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     # A run that ends waits at most so long for the interpreter while the event loop writes JSON; the default is 5 ms.
     sys.setswitchinterval(0.0002)
     server.run([sock])
-    for startup_error in service.startup_errors:
-        print(str(startup_error) or repr(startup_error), file=sys.stderr)
+    # Of several models each may miss the same device.
+    for message in dict.fromkeys(str(error) or repr(error) for error in service.startup_errors):
+        print(message, file=sys.stderr)
     return EXIT_STARTUP if service.startup_errors or not server.started else 0
 
 

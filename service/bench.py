@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from service.bundle import Bundle, BundleError, find_versions, load_bundle
 from service.cpus import usable_cpus
 from service.devices import DeviceError
+from service.registry import no_such_default
 from service.session import Session
 from service.settings import Settings, SettingsError, read_settings
 
@@ -175,10 +176,10 @@ def _to_use(settings: Settings, chosen: Measured) -> dict[str, str | int]:
 def _default_bundle(settings: Settings) -> Bundle:
     """Reads the bundle of the default model, as the service would serve it."""
     name = settings.default_model
-    versions = find_versions(settings.models_dir).get(name)
-    if not versions:
-        raise BundleError(f"SCA_DEFAULT_MODEL={name!r}: no such model in SCA_MODELS_DIR={str(settings.models_dir)!r}")
-    return load_bundle(settings.models_dir / name / versions[0])
+    found = find_versions(settings.models_dir)
+    if name not in found:
+        raise no_such_default(settings, list(found))
+    return load_bundle(settings.models_dir / name / found[name][0])
 
 
 def _powers(limit: int) -> list[int]:

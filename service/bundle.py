@@ -130,6 +130,17 @@ def find_versions(models_dir: Path) -> dict[str, list[str]]:
     return {name: sorted(found[name], key=int, reverse=True) for name in sorted(found)}
 
 
+def find_misplaced(models_dir: Path) -> list[str]:
+    """Tells of what looks like a bundle and is not found as one, in a sentence each."""
+    inner = [path for path in models_dir.glob("*/*") if path.is_dir() and not path.name.startswith(".")]
+    outer = [file.parent for file in (*models_dir.glob("manifest.json"), *models_dir.glob("*/manifest.json"))]
+    odd = [path for path in inner if (path / "manifest.json").exists() and not path.name.isdecimal()]
+    bare = [path for path in inner if (path / "model.onnx").exists() and not (path / "manifest.json").exists()]
+    return [f"{path} is not served: its manifest.json is not in <name>/<version>/" for path in (*outer, *odd)] + [
+        f"{path} is not served: it has no manifest.json" for path in bare
+    ]
+
+
 def load_bundle(path: Path) -> Bundle:
     """Reads a bundle and checks all of it.
 

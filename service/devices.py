@@ -121,8 +121,14 @@ def providers(device: Device) -> list[Providers]:
     if device == "cuda":
         have = ", ".join(ort.get_available_providers())
         raise DeviceError(f"SCA_DEVICE='cuda': this onnxruntime has no {CUDA} (it has {have}); install onnxruntime-gpu")
-    logger.info("no CUDA in this onnxruntime: running on the CPU", extra={"wanted": device, "got": CPU})
+    _tell_of_no_cuda()
     return [[CPU]]
+
+
+@functools.cache
+def _tell_of_no_cuda() -> None:
+    """Logs, once a process, that there is but the CPU."""
+    logger.info("no CUDA in this onnxruntime: running on the CPU", extra={"wanted": "auto", "got": CPU})
 
 
 def multiplies_fast(device: Device) -> bool:

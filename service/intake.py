@@ -170,7 +170,8 @@ def parse_json(body: bytes, end: int, values: int) -> Any:
     try:
         return orjson.loads(memoryview(body)[:end])
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"The body is not JSON: {error}.") from None
+        wrapped = " (line breaks in base64? `base64 -w0` makes none)" if "control character" in str(error) else ""
+        raise Malformed(f"The body is not JSON: {error}{wrapped}.") from None
 
 
 def _over(limit: int, actual: int) -> ServiceError:

@@ -22,7 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 _CLOSE: Headers = [(b"connection", b"close")]
 _OPEN = ("/health/", "/errors/", "/v2/health/")
-_OPEN_PATHS = frozenset(("/metrics", "/docs", "/openapi.json"))
+_OPEN_PATHS = frozenset(("/", "/metrics", "/docs", "/openapi.json"))
 
 
 class Edge:

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from service.bundle import BundleError, Precision, find_versions
+from service.bundle import BundleError, Precision, find_misplaced, find_versions
 from service.devices import DeviceError
 from service.errors import Malformed, NotFound, NotReady
 from service.metrics import Metrics
@@ -16,6 +16,15 @@ from service.settings import Settings
 from service.statistics import Statistics
 
 logger = logging.getLogger(__name__)
+
+
+def no_such_default(settings: Settings, there: Sequence[str]) -> BundleError:
+    """Makes the error of a start without its default model: what there is instead, and what to set."""
+    folder = f"SCA_MODELS_DIR={str(settings.models_dir)!r}"
+    if not settings.models_dir.is_dir():
+        return BundleError(f"{folder}: there is no folder {settings.models_dir.resolve()}")
+    hint = f"set SCA_DEFAULT_MODEL={there[0]}" if len(there) == 1 else f"there: {', '.join(there) or 'none'}"
+    return BundleError(f"SCA_DEFAULT_MODEL={settings.default_model!r}: no such model in {folder} ({hint})")
 
 
 class Registry:
@@ -39,6 +48,8 @@ class Registry:
         self._late: dict[str, asyncio.Task[None]] = {}
         self._closed = False
         other: Precision = "exact" if settings.precision == "fast" else "fast"
+        for sentence in find_misplaced(settings.models_dir):
+            logger.warning(sentence)
         for name, versions in find_versions(settings.models_dir).items():
             statistics = Statistics()
             self.models[name] = Model(name, versions, settings.precision, statistics)
@@ -46,11 +57,7 @@ class Registry:
             self.models[name].expected = True
             self._others[name].expected = settings.preload == "all"
         if settings.default_model not in self.models:
-            have = ", ".join(self.models) or "none"
-            raise BundleError(
-                f"SCA_DEFAULT_MODEL={settings.default_model!r}: no such model in "
-                f"SCA_MODELS_DIR={str(settings.models_dir)!r} (there: {have})"
-            )
+            raise no_such_default(settings, list(self.models))
         for model in self.models.values():
             metrics.model_ready.labels(model.label, model.version).set(0)
 

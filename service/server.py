@@ -68,7 +68,8 @@ class Server(uvicorn.Server):
             return
         for sock in sockets or ():
             host, port = sock.getsockname()[:2]
-            logger.info("listening", extra={"host": host, "port": port})
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            logger.info("listening", extra={"host": host, "port": port, "url": url})
 
     async def on_tick(self, counter: int) -> bool:
         """Runs ten times a second; says whether it is time to stop."""

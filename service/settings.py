@@ -153,8 +153,9 @@ def _flags(arguments: Sequence[str]) -> dict[str, Any]:
     for name, field in Settings.model_fields.items():
         default = field.default if name not in ("api_keys", "cors_origins") else "none"
         help_text = f"{field.description} Default: {default}".replace("%", "%%")
-        spellings = dict.fromkeys((f"--{_flag(name)}", f"--{name}"))
-        parser.add_argument(*spellings, dest=name, metavar=name.upper(), help=help_text)
+        parser.add_argument(f"--{_flag(name)}", dest=name, metavar=name.upper(), help=help_text)
+        if _flag(name) != name:
+            parser.add_argument(f"--{name}", dest=name, help=argparse.SUPPRESS)
     try:
         known, unknown = parser.parse_known_args(list(arguments))
     except argparse.ArgumentError as error:

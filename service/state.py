@@ -1,5 +1,6 @@
 """What the routes share: one object, built by the app factory and kept in `app.state`."""
 
+import logging
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from service.metrics import Metrics
 from service.pictures import Pictures
 from service.registry import Registry
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _STUCK_S = 60.0
 """A single run that takes longer than this (or than the request deadline) counts as stuck."""
@@ -65,7 +68,9 @@ def create_service(settings: Settings) -> Service:
     """
     metrics = Metrics(CollectorRegistry())
     metrics.build_info.labels(__version__, ort.__version__, platform.python_version()).set(1)
-    threads = settings.threads or usable_cpus()
+    threads, cpus = settings.threads or usable_cpus(), usable_cpus()
+    if threads > cpus:
+        logger.warning("SCA_THREADS is more than there are processors", extra={"threads": threads, "processors": cpus})
     return Service(
         settings=settings,
         registry=Registry(settings, metrics),

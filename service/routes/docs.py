@@ -1,7 +1,7 @@
-"""GET /docs: the routes, their parameters and answers, as a page."""
+"""GET /docs: the routes, their parameters and answers, as a page; GET / leads there."""
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from service.reference import render
 
@@ -12,3 +12,9 @@ router = APIRouter(include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """Shows the OpenAPI document to people."""
     return HTMLResponse(render(request.app.openapi()))
+
+
+@router.get("/")
+async def front() -> RedirectResponse:
+    """Leads who follows the address in the log to something that can be read."""
+    return RedirectResponse("docs")

@@ -12,11 +12,11 @@ from service.model import Model
 from service.openapi import FEATURES_ANSWER, IMAGES_BODY, answers
 from service.problems import listed
 from service.render import FORMATS, JSON, Format, pick_format
-from service.routes.parameters import ModelName, ModelPrecision, ModelVersion, OnError
+from service.routes.parameters import CHECKED, ModelName, ModelPrecision, ModelVersion, OnError
 from service.state import service_of
 from service.vectors import DEFAULT_OUTPUT, DType, Vectors, as_rows
 
-router = APIRouter(tags=["images"])
+router = APIRouter(tags=["images"], dependencies=[CHECKED])
 _FORMATS = ", ".join(form.name for form in FORMATS)
 
 

@@ -11,11 +11,11 @@ from service.filters import Kind, draw_filter, draw_grid, pick_filters
 from service.guards import Guard
 from service.intake import list_header
 from service.openapi import PNG_ANSWER, UNCHANGED, answers
-from service.routes.parameters import ModelName, ModelVersion
+from service.routes.parameters import CHECKED, ModelName, ModelVersion
 from service.state import service_of
 from service.trace import trace_of
 
-router = APIRouter(tags=["filters"])
+router = APIRouter(tags=["filters"], dependencies=[CHECKED])
 
 Layer = Annotated[int, Query(ge=1, le=1_000_000, description="Layer, from 1.")]
 KindOf = Annotated[Kind, Query(description="Filters that write pixels, or filters that read them.")]

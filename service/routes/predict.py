@@ -16,10 +16,10 @@ from service.model import Model
 from service.openapi import IMAGES_BODY, PREDICT_ANSWER, answers
 from service.problems import listed
 from service.render import JSON, pick_format
-from service.routes.parameters import ModelName, ModelPrecision, ModelVersion, OnError
+from service.routes.parameters import CHECKED, ModelName, ModelPrecision, ModelVersion, OnError
 from service.state import service_of
 
-router = APIRouter(tags=["images"])
+router = APIRouter(tags=["images"], dependencies=[CHECKED])
 _WANTS = frozenset(("logits",))
 
 

@@ -32,10 +32,10 @@ def test_serve_installs_the_service_alone(root: Path, tmp_path: Path) -> None:
     assert ".venv/bin/python -m service" in commands and ".venv-dev" not in commands
 
 
-@pytest.mark.parametrize("verb", ["test", "lint", "train"])
-def test_other_verbs_leave_the_serving_environment_alone(root: Path, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize(("verb", "extra"), [("test", "dev"), ("lint", "dev"), ("train", "training")])
+def test_other_verbs_leave_the_serving_environment_alone(root: Path, tmp_path: Path, verb: str, extra: str) -> None:
     commands = fresh_install(root, tmp_path, verb)
-    assert re.findall(r"'\.\[(\w+)\]'", commands) == ["dev"]
+    assert re.findall(r"'\.\[(\w+)\]'", commands) == [extra]
     assert ".venv/" not in commands
 
 

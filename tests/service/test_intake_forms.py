@@ -35,3 +35,12 @@ def test_an_identity_encoding_is_none_however_it_is_written(client: TestClient) 
 def test_an_array_of_the_third_version_is_read(client: TestClient) -> None:
     header = npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 12, 12, 3)}", (3, 0))
     assert client.post("/features", content=header + bytes(432), headers=NPY).status_code == 200
+
+
+def test_base64_with_line_breaks_is_told_how_to_have_none(client: TestClient) -> None:
+    wrapped = base64.encodebytes(png()).decode()
+    body = f'{{"images": ["{wrapped}"]}}'
+    answer = client.post("/features", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400 and "`base64 -w0`" in answer.json()["detail"]
+    answer = client.post("/features", content="{", headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400 and "base64" not in answer.json()["detail"]

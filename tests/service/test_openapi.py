@@ -93,3 +93,9 @@ def test_references_lead_somewhere_and_the_framework_adds_nothing_untrue(documen
 
 def test_the_docs_page_is_served(client: TestClient) -> None:
     assert "text/html" in client.get("/docs").headers["content-type"]
+
+
+def test_the_address_of_the_server_leads_to_the_docs(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "docs")
+    assert "text/html" in client.get("/").headers["content-type"]

@@ -82,3 +82,11 @@ def test_settings_are_frozen() -> None:
 
 def test_every_setting_says_what_it_does() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_help_names_each_setting_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(["--help"], {})
+    told = capsys.readouterr().out
+    assert all(told.count(f"  --{name.replace('_', '-')} ") == 1 for name in Settings.model_fields)
+    assert "--max_batch" not in told
