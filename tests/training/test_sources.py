@@ -113,6 +113,18 @@ def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
         own.train.images[:]
 
 
+def test_all_broken_image_files_are_counted_and_ten_named(own: Dataset) -> None:
+    source = own.train.images
+    assert isinstance(source, FolderSource)
+    for path in source.paths[::2]:
+        Path(path).write_bytes(b"no image")
+    with pytest.raises(ImageError) as raised:
+        source[:4]
+    head, *named, rest = str(raised.value).split("\n  ")
+    assert head == "12 of 24 images cannot be decoded:" and rest == "and 2 more"
+    assert [line.split(":")[0] for line in named] == sorted(source.paths[::2])[:10]
+
+
 def test_what_other_programs_hide_is_no_label_and_no_image(own: Dataset, tmp_path: Path) -> None:
     hidden = tmp_path / "own" / "train" / ".thumbs"
     hidden.mkdir()
