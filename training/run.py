@@ -7,20 +7,23 @@ import shutil
 import sys
 import zipfile
 
-import torch
+from training.packages import installed
 
-from training import parallel
-from training.commands import recorded_command
-from training.config import RunConfig
-from training.datasets import DataError, Dataset, load
-from training.export import ParityError
-from training.features import CPU
-from training.fit import DivergedError
-from training.folders import load_folder
-from training.options import OptionError, check, config_of, parse
-from training.pipeline import Pipeline, Summary
-from training.runfolder import ConfigError
-from training.sources import ImageError
+with installed():
+    import torch
+
+    from training import parallel
+    from training.commands import recorded_command
+    from training.config import RunConfig
+    from training.datasets import DataError, Dataset, load
+    from training.export import ParityError
+    from training.features import CPU
+    from training.fit import DivergedError
+    from training.folders import load_folder
+    from training.options import OptionError, check, config_of, parse
+    from training.pipeline import Pipeline, Summary
+    from training.runfolder import ConfigError
+    from training.sources import ImageError
 
 
 class DeviceError(RuntimeError):
