@@ -21,7 +21,7 @@ with installed():
     from training.fit import DivergedError
     from training.folders import load_folder
     from training.options import OptionError, check, config_of, parse
-    from training.pipeline import Pipeline, Summary
+    from training.pipeline import Pipeline
     from training.runfolder import ConfigError
     from training.sources import ImageError
 
@@ -53,20 +53,6 @@ def load_dataset(config: RunConfig, options: argparse.Namespace) -> Dataset:
     dataset = load(config.dataset, options.data_dir, not options.no_download) if parallel.is_first() else None
     parallel.wait()
     return dataset or load(config.dataset, options.data_dir, download=False)
-
-
-def _report(summary: Summary) -> None:
-    accuracy, training = summary.manifest["accuracy"], summary.manifest["training"]
-    paper = f" (paper: {accuracy['paper']:g} %)" if accuracy["paper"] is not None else ""
-    size = sum(file["bytes"] for file in summary.manifest["files"].values())
-    print()
-    print(f"test {accuracy['metric']}   {accuracy['value']:.2f} %{paper}")
-    print(f"features       {summary.manifest['feature_dim']:,}")
-    print(f"dead maps      {training['dead_maps']}")
-    print(f"time           {sum(summary.stages.values()):.0f} s:", end=" ")
-    print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in summary.stages.items()))
-    print(f"peak memory    {training['peak_memory_mib']:,} MiB")
-    print(f"bundle         {summary.bundle} ({size / 1e6:.1f} MB)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,7 +93,8 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         print(f"\nstopped; the same command goes on from the checkpoints in {folder}", file=sys.stderr)
         return 130
     if parallel.is_first():
-        _report(summary)
+        print()
+        print(summary.text())
     return 0
 
 

@@ -45,7 +45,7 @@ def test_it_trains_from_official_files_and_sums_up(
     out = capsys.readouterr().out
     for words in (
         f"{manifest['accuracy']['value']:.2f} %",
-        "(paper: 0.64 %)",
+        "(paper: 0.64 % with 128 maps)",
         "600",
         "dead maps",
         "peak memory",
