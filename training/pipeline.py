@@ -88,8 +88,17 @@ class Pipeline:
             model = TrainedModel(self.config, self.dataset, extractor.cpu(), probe)
             with self.folder.timed("export"):
                 bundle = self._export(model)
+        summary = self._summary(bundle)
+        self.folder.write("summary.json", {"bundle": str(bundle), "manifest": summary.manifest})
+        return summary
+
+    def finished(self) -> Summary | None:
+        """What an earlier attempt has ended with, if its bundle is in its place and whole; nothing is written."""
+        bundle = VersionNumber(self.folder, self.models_dir / self.config.name).finished(self.version)
+        return None if bundle is None else self._summary(bundle)
+
+    def _summary(self, bundle: Path) -> Summary:
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-        self.folder.write("summary.json", {"bundle": str(bundle), "manifest": manifest})
         return Summary(bundle, manifest, dict(self.folder.stages))
 
     def fit_layers(self) -> FeatureExtractor:
