@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 
 from training.packages import installed
 
@@ -23,7 +24,12 @@ with installed():
     from training.options import OptionError, check, config_of, parse
     from training.pipeline import Pipeline
     from training.runfolder import ConfigError
+    from training.served import PlaceError, announcement, refuse_other
     from training.sources import ImageError
+    from training.summary import Summary
+
+REFUSED = (OptionError, PlaceError, DataError, ImageError, ConfigError, DivergedError, ParityError, OSError)
+"""What a run ends with in one line, as the user can mend it."""
 
 
 class DeviceError(RuntimeError):
@@ -55,6 +61,35 @@ def load_dataset(config: RunConfig, options: argparse.Namespace) -> Dataset:
     return dataset or load(config.dataset, options.data_dir, download=False)
 
 
+def _report(summary: Summary, last: str | None) -> None:
+    """Print what a run has ended with, and a line below it; of a job's processes the first does."""
+    if parallel.is_first():
+        print("", summary.text(), *([last] if last else []), sep="\n")
+
+
+def _train(config: RunConfig, options: argparse.Namespace, folder: Path, command: str) -> None:
+    """Train, or go on where an earlier attempt has ended; nothing is touched before the images are known to fit."""
+    dataset = load_dataset(config, options)
+    wanted, there = config.layers[-1].images or 0, len(dataset.train.images) * dataset.views
+    if wanted > there:
+        raise OptionError(f"--layer-images {wanted}: there are only {there}")
+    refuse_other(options.models_dir / config.name, dataset)
+    device = pick_device(options.device)
+    parallel.wait()  # all have looked at what is there
+    if options.fresh and parallel.is_first():
+        shutil.rmtree(folder, ignore_errors=True)
+    parallel.wait()
+    pipeline = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device)
+    earlier = pipeline.finished()
+    if earlier:
+        _report(earlier, "already finished; --fresh trains again")
+        return
+    if pipeline.folder.has_learnt() and parallel.is_first():
+        print(f"going on from what {folder} holds; --fresh begins anew", file=sys.stderr)
+    summary = pipeline.run()
+    _report(summary, announcement(summary.bundle))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run it; returns the exit status: 0, or 1 with one line on what is wrong."""
     options = parse(arguments)
@@ -72,18 +107,9 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         return 1
     torch.set_num_threads(options.threads or torch.get_num_threads())
     folder = options.runs_dir / f"{config.name}-seed{config.seed}"
-    if options.fresh and parallel.is_first():
-        shutil.rmtree(folder, ignore_errors=True)
-    parallel.wait()
-    command = recorded_command("training.run", arguments)
     try:
-        dataset = load_dataset(config, options)
-        wanted, there = config.layers[-1].images or 0, len(dataset.train.images) * dataset.views
-        if wanted > there:
-            raise OptionError(f"--layer-images {wanted}: there are only {there}")
-        device = pick_device(options.device)
-        summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device).run()
-    except (OptionError, DataError, ImageError, ConfigError, DivergedError, ParityError, DeviceError, OSError) as error:
+        _train(config, options, folder, recorded_command("training.run", arguments))
+    except (*REFUSED, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (json.JSONDecodeError, zipfile.BadZipFile) as error:
@@ -92,9 +118,6 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from the checkpoints in {folder}", file=sys.stderr)
         return 130
-    if parallel.is_first():
-        print()
-        print(summary.text())
     return 0
 
 
