@@ -44,3 +44,14 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     }
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of a bundle is there and is as its manifest says."""
+    try:
+        files = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
+        return all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == fact["sha256"] for name, fact in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

@@ -5,9 +5,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from training.config import LayerConfig, RunConfig
+from training.config import LayerConfig
 from training.export import TrainedModel
-from training.presets import PRESETS
+from training.presets import paper_figure
 
 WIDTH = 120
 PAPER = "Makhzani and Frey, A Winner-Take-All Method for Training Sparse Convolutional Autoencoders (2014)"
@@ -107,14 +107,6 @@ def _preprocessing(model: TrainedModel) -> str:
     return f"{inner}; {text}"
 
 
-def _paper(config: RunConfig, value: float | None) -> str:
-    """The paper's number, with the size of its network where that is another one."""
-    if value is None:
-        return "not in the paper"
-    theirs, ours = ([layer.maps for layer in each.layers] for each in (PRESETS.get(config.name, config), config))
-    return f"{value:g} %" + ("" if theirs == ours else f" ({' and '.join(f'{maps:,}' for maps in theirs)} maps)")
-
-
 def _fewer(model: TrainedModel) -> str:
     """Which layers have learnt from some of the images only."""
     views = model.dataset.views
@@ -134,6 +126,7 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
     """
     config, accuracy, training = model.config, report["accuracy"], report["training"]
     images, (height, width) = len(model.dataset.train.images), model.size
+    paper = paper_figure(config.dataset, accuracy["paper"], [layer.maps for layer in config.layers])
     return f"""---
 {_front_matter(model, accuracy)}
 ---
@@ -146,7 +139,7 @@ features.
 
 | | this model | paper |
 |---|---|---|
-| test {accuracy["metric"]} | **{accuracy["value"]:.2f} %** | {_paper(config, accuracy["paper"])} |
+| test {accuracy["metric"]} | **{accuracy["value"]:.2f} %** | {paper or "not in the paper"} |
 
 {accuracy["conditions"]}
 

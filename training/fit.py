@@ -25,6 +25,7 @@ CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.02
 """Of the time, at most: with the moments of 105 million numbers a checkpoint is 1.3 GB."""
 LOG_STEPS = 50
+"""Between two points of a long run's curves; a short run's have about as many points, and both its ends."""
 WARMUPS = 2
 """Times the warm-up that a layer has to be trained for, at least, to have learnt something."""
 
@@ -164,10 +165,15 @@ class LayerFit:
         progress.energy += energy
         progress.loss += error
         loss_share = _share(error, energy)
-        if progress.step % LOG_STEPS == 0:
+        if self._is_logged(progress.step):
             learning_rate = self.optimiser.param_groups[0]["lr"]
             self.journal.scalars(progress.step, {"loss/step": loss_share, "learning_rate": learning_rate})
         return loss_share
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether the curves have this step."""
+        every = max(1, min(LOG_STEPS, self.total_steps // LOG_STEPS))
+        return step % every == 0 or (every < LOG_STEPS and step in (1, self.total_steps))
 
     def _average(
         self, gradients: winners.Filters, images: int, energy: float, error: float, wins: Tensor

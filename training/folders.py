@@ -8,9 +8,14 @@ import numpy as np
 from training.datasets import DataError, Dataset, Split
 from training.sources import SUFFIXES, FolderSource
 
+MOST = 5
+"""Labels that an error names."""
+
 
 def load_folder(name: str, data_dir: Path, size: int, color_mode: str) -> Dataset:
     """A data set of your own: image files under `train/<label>/` and `test/<label>/`, decoded when they are needed.
+
+    Names that begin with a dot are other programs' (thumbnails, say), and skipped.
 
     Args:
         name: what to call it.
@@ -22,24 +27,37 @@ def load_folder(name: str, data_dir: Path, size: int, color_mode: str) -> Datase
         DataError: a folder or its images are missing, or the two splits have other labels.
     """
     names = _labels_under(data_dir / "train")
-    if names != _labels_under(data_dir / "test"):
-        raise DataError(f"{data_dir}: train and test do not hold the same label folders")
+    others = _labels_under(data_dir / "test")
+    if names != others:
+        only = {"train": sorted({*names} - {*others}), "test": sorted({*others} - {*names})}
+        told = "; ".join(f"only {split} has {_listed(labels)}" for split, labels in only.items() if labels)
+        raise DataError(f"{data_dir}: train and test do not hold the same label folders: {told}")
     train, test = (_folder_split(data_dir / split, names, size, color_mode) for split in ("train", "test"))
     return Dataset(name, train, test, label_names=names, color_mode=color_mode, license="unknown")
 
 
 def _labels_under(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
+    entries = folder.iterdir() if folder.is_dir() else ()
+    names = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")))
     if len(names) < 2:
         raise DataError(f"{folder} does not hold a folder of images for each of at least two labels")
     return names
+
+
+def _listed(labels: list[str]) -> str:
+    more = [f"{len(labels) - MOST} more"] if len(labels) > MOST else []
+    return ", ".join(labels[:MOST] + more)
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
 def _folder_split(folder: Path, names: tuple[str, ...], size: int, color_mode: str) -> Split:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        files = sorted(entry.path for entry in os.scandir(folder / name) if Path(entry.name).suffix.lower() in SUFFIXES)
+        files = sorted(entry.path for entry in os.scandir(folder / name) if _is_image(entry.name))
         if not files:
             raise DataError(f"{folder / name} holds no images")
         paths += files

@@ -14,8 +14,9 @@ class OptionError(RuntimeError):
     """An option does not go with the others."""
 
 
-OF_FOLDER: dict[str, Any] = {"name": "custom-shallow", "size": 32, "color_mode": "RGB"}
+OF_FOLDER: dict[str, Any] = {"size": 32, "color_mode": "RGB"}
 """What goes with --folder alone, unless it is given."""
+FOLDER_NAME = "custom-shallow"
 DATA_DIR = Path("data")
 
 
@@ -37,8 +38,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--preset", choices=sorted(PRESETS), help="train one of the paper's networks")
     what.add_argument("--folder", type=Path, help="train on your own images: train/<label>/* and test/<label>/*")
     of_folder = ", ".join(f"{key} {value}" for key, value in OF_FOLDER.items())
-    parser.add_argument("--name", help=f"of the bundle, with --folder (by default {of_folder})")
-    parser.add_argument("--size", type=int, help="pixels to bring the images to, with --folder")
+    parser.add_argument("--name", help=f"of the bundle (default: the preset's; with --folder {FOLDER_NAME})")
+    parser.add_argument(
+        "--size", type=int, help=f"pixels to bring the images to, with --folder (by default {of_folder})"
+    )
     parser.add_argument("--color-mode", choices=("RGB", "L"), help="with --folder")
     parser.add_argument("--data-dir", type=Path, help=f"official files, kept here ({DATA_DIR})")
     parser.add_argument("--no-download", action="store_true", help="fail instead of downloading missing files")
@@ -71,6 +74,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.given = [key for key in (*OF_FOLDER, "data_dir") if getattr(options, key) is not None]
     for key, value in (*OF_FOLDER.items(), ("data_dir", DATA_DIR)):
         setattr(options, key, value if getattr(options, key) is None else getattr(options, key))
+    if options.name is None:
+        options.name = FOLDER_NAME if options.folder else options.preset or DEFAULT_PRESETS[options.dataset]
     return options
 
 
@@ -107,7 +112,7 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         # nobody has said that these pictures mean the same when they are mirrored
         probe = dataclasses.replace(base.probe, augmentation=None)
         dataset = options.folder.resolve().name
-        config = dataclasses.replace(base, name=options.name, dataset=dataset, probe=probe, paper_value=None)
+        config = dataclasses.replace(base, dataset=dataset, probe=probe, paper_value=None)
     else:
         config = PRESETS[options.preset or DEFAULT_PRESETS[options.dataset]]
     layers = list(config.layers)
@@ -127,9 +132,8 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     probe = config.probe if options.copies is None else _with_copies(config, options.copies)
     whitening = options.whitening or config.whitening
     mirrored = config.mirrored if options.mirrored is None else options.mirrored
-    return dataclasses.replace(
-        config, layers=tuple(layers), probe=probe, seed=options.seed, whitening=whitening, mirrored=mirrored
-    )
+    decided = {"probe": probe, "seed": options.seed, "whitening": whitening, "mirrored": mirrored}
+    return dataclasses.replace(config, name=options.name, layers=tuple(layers), **decided)
 
 
 def _with_copies(config: RunConfig, copies: int) -> ProbeConfig:

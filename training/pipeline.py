@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,27 +26,13 @@ from training.runfolder import ConfigError, RunFolder
 from training.sca import SparseConvAutoencoder
 from training.sources import ImageSource, reorder
 from training.stack import FeatureExtractor
+from training.summary import Summary
 from training.versions import VersionNumber
 from training.whitening import Preprocessing
 
 Result = TypeVar("Result")
 EPOCH_FACTS = ("loss/epoch", "maps/dead", "maps/least_active_share", "maps/mean_active_share")
 """What is kept of a layer's last epoch."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run ends with.
-
-    Attributes:
-        bundle: the bundle's folder.
-        manifest: what its `manifest.json` says.
-        stages: seconds each stage took, over all attempts.
-    """
-
-    bundle: Path
-    manifest: dict[str, Any]
-    stages: dict[str, float]
 
 
 def settings_of(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
@@ -102,8 +88,17 @@ class Pipeline:
             model = TrainedModel(self.config, self.dataset, extractor.cpu(), probe)
             with self.folder.timed("export"):
                 bundle = self._export(model)
+        summary = self._summary(bundle)
+        self.folder.write("summary.json", {"bundle": str(bundle), "manifest": summary.manifest})
+        return summary
+
+    def finished(self) -> Summary | None:
+        """What an earlier attempt has ended with, if its bundle is in its place and whole; nothing is written."""
+        bundle = VersionNumber(self.folder, self.models_dir / self.config.name).finished(self.version)
+        return None if bundle is None else self._summary(bundle)
+
+    def _summary(self, bundle: Path) -> Summary:
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-        self.folder.write("summary.json", {"bundle": str(bundle), "manifest": manifest})
         return Summary(bundle, manifest, dict(self.folder.stages))
 
     def fit_layers(self) -> FeatureExtractor:

@@ -1,6 +1,7 @@
 """The paper's networks, and the best of the same family, as settings under the names of their bundles."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from training.config import AugmentationConfig, LayerConfig, ProbeConfig, RunConfig, Window
 
@@ -99,3 +100,19 @@ DEFAULT_PRESETS: dict[str, str] = {
     "rendered-stereo": "rendered-stereo-shallow",
 }
 """What `--dataset` alone trains."""
+
+
+def paper_figure(dataset: str, value: float | None, maps: Sequence[int]) -> str | None:
+    """A figure of the paper's, with the maps of its network where that is another one: `0.64 % with 128 maps`.
+
+    Args:
+        dataset: what the network has learnt from.
+        value: the figure, in percent.
+        maps: of each layer of the network that it is put beside.
+    """
+    if value is None:
+        return None
+    # by the figure, which is one network's: a run may have a name of its own
+    same = (config for config in PRESETS.values() if (config.dataset, config.paper_value) == (dataset, value))
+    theirs = next(([layer.maps for layer in config.layers] for config in same), list(maps))
+    return f"{value:g} %" + ("" if theirs == list(maps) else f" with {' and '.join(f'{n:,}' for n in theirs)} maps")

@@ -6,21 +6,30 @@ import os
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 
-import torch
+from training.packages import installed
 
-from training import parallel
-from training.commands import recorded_command
-from training.config import RunConfig
-from training.datasets import DataError, Dataset, load
-from training.export import ParityError
-from training.features import CPU
-from training.fit import DivergedError
-from training.folders import load_folder
-from training.options import OptionError, check, config_of, parse
-from training.pipeline import Pipeline, Summary
-from training.runfolder import ConfigError
-from training.sources import ImageError
+with installed():
+    import torch
+
+    from training import parallel
+    from training.commands import recorded_command
+    from training.config import RunConfig
+    from training.datasets import DataError, Dataset, load
+    from training.export import ParityError
+    from training.features import CPU
+    from training.fit import DivergedError
+    from training.folders import load_folder
+    from training.options import OptionError, check, config_of, parse
+    from training.pipeline import Pipeline
+    from training.runfolder import ConfigError
+    from training.served import PlaceError, announcement, refuse_other
+    from training.sources import ImageError
+    from training.summary import Summary
+
+REFUSED = (OptionError, PlaceError, DataError, ImageError, ConfigError, DivergedError, ParityError, OSError)
+"""What a run ends with in one line, as the user can mend it."""
 
 
 class DeviceError(RuntimeError):
@@ -52,18 +61,33 @@ def load_dataset(config: RunConfig, options: argparse.Namespace) -> Dataset:
     return dataset or load(config.dataset, options.data_dir, download=False)
 
 
-def _report(summary: Summary) -> None:
-    accuracy, training = summary.manifest["accuracy"], summary.manifest["training"]
-    paper = f" (paper: {accuracy['paper']:g} %)" if accuracy["paper"] is not None else ""
-    size = sum(file["bytes"] for file in summary.manifest["files"].values())
-    print()
-    print(f"test {accuracy['metric']}   {accuracy['value']:.2f} %{paper}")
-    print(f"features       {summary.manifest['feature_dim']:,}")
-    print(f"dead maps      {training['dead_maps']}")
-    print(f"time           {sum(summary.stages.values()):.0f} s:", end=" ")
-    print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in summary.stages.items()))
-    print(f"peak memory    {training['peak_memory_mib']:,} MiB")
-    print(f"bundle         {summary.bundle} ({size / 1e6:.1f} MB)")
+def _report(summary: Summary, last: str | None) -> None:
+    """Print what a run has ended with, and a line below it; of a job's processes the first does."""
+    if parallel.is_first():
+        print("", summary.text(), *([last] if last else []), sep="\n")
+
+
+def _train(config: RunConfig, options: argparse.Namespace, folder: Path, command: str) -> None:
+    """Train, or go on where an earlier attempt has ended; nothing is touched before the images are known to fit."""
+    dataset = load_dataset(config, options)
+    wanted, there = config.layers[-1].images or 0, len(dataset.train.images) * dataset.views
+    if wanted > there:
+        raise OptionError(f"--layer-images {wanted}: there are only {there}")
+    refuse_other(options.models_dir / config.name, dataset)
+    device = pick_device(options.device)
+    parallel.wait()  # all have looked at what is there
+    if options.fresh and parallel.is_first():
+        shutil.rmtree(folder, ignore_errors=True)
+    parallel.wait()
+    pipeline = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device)
+    earlier = pipeline.finished()
+    if earlier:
+        _report(earlier, "already finished; --fresh trains again")
+        return
+    if pipeline.folder.has_learnt() and parallel.is_first():
+        print(f"going on from what {folder} holds; --fresh begins anew", file=sys.stderr)
+    summary = pipeline.run()
+    _report(summary, announcement(summary.bundle))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,18 +107,9 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         return 1
     torch.set_num_threads(options.threads or torch.get_num_threads())
     folder = options.runs_dir / f"{config.name}-seed{config.seed}"
-    if options.fresh and parallel.is_first():
-        shutil.rmtree(folder, ignore_errors=True)
-    parallel.wait()
-    command = recorded_command("training.run", arguments)
     try:
-        dataset = load_dataset(config, options)
-        wanted, there = config.layers[-1].images or 0, len(dataset.train.images) * dataset.views
-        if wanted > there:
-            raise OptionError(f"--layer-images {wanted}: there are only {there}")
-        device = pick_device(options.device)
-        summary = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device).run()
-    except (OptionError, DataError, ImageError, ConfigError, DivergedError, ParityError, DeviceError, OSError) as error:
+        _train(config, options, folder, recorded_command("training.run", arguments))
+    except (*REFUSED, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (json.JSONDecodeError, zipfile.BadZipFile) as error:
@@ -103,8 +118,6 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from the checkpoints in {folder}", file=sys.stderr)
         return 130
-    if parallel.is_first():
-        _report(summary)
     return 0
 
 

@@ -3,17 +3,20 @@
 import fcntl
 import json
 import resource
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from training import checkpoints, parallel
+from training import checkpoints, differences, parallel
 from training.journal import Journal
 
 MEMORY = "peak_memory_mib.json"
 LOCK = ".lock"
+UNLEARNT = ("log.jsonl", "stages.json", MEMORY, "whitening.npz")
+"""What an attempt leaves that has learnt nothing."""
 
 
 class ConfigError(RuntimeError):
@@ -25,22 +28,22 @@ class RunFolder:
 
     Args:
         path: the folder; made if it is not there.
-        settings: what decides the run's numbers, as JSON types.
+        settings: what decides the run's numbers, as JSON types. They take the place of others whose run has learnt
+            nothing.
 
     Raises:
-        ConfigError: the folder holds a run with other settings.
+        ConfigError: the folder holds a run with other settings, which has learnt something or is under way.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
         plain = json.loads(json.dumps(settings))
-        if self.read("config.json", plain) != plain:
-            raise ConfigError(
-                f"{path / 'config.json'} is of a run with other settings or images: "
-                f"give --fresh to drop it, or another --runs-dir"
-            )
+        before = self.read("config.json", None)
         path.mkdir(parents=True, exist_ok=True)
-        self.write("config.json", plain)
+        if before is None:
+            self.write("config.json", plain)
+        elif before != plain:
+            self._take_over(before, plain)
         parallel.wait()
         if not (path / "config.json").exists():
             raise ConfigError(f"{path} is not the job's first process's: --runs-dir must be a folder that all share")
@@ -68,6 +71,30 @@ class RunFolder:
         there = (self.path / name).exists()
         parallel.wait()
         return there
+
+    def has_learnt(self) -> bool:
+        """Whether there is anything to go on from: a stage's result, or a layer's checkpoint."""
+        whitening = self.path / "whitening.npz"
+        # without whitening the file is empty
+        return any(self.path.glob("layer*")) or (whitening.exists() and bool(checkpoints.load(whitening)))
+
+    def _take_over(self, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        """Drop an attempt with other settings, unless it has learnt something."""
+        learnt = self.has_learnt()
+        parallel.wait()  # all have looked before anything goes
+        if learnt:
+            raise ConfigError(
+                f"{self.path / 'config.json'} is of a run with other settings ({differences.told(before, settings)}): "
+                f"give --fresh to drop it, or another --name or --runs-dir"
+            )
+        if not parallel.is_first():
+            return
+        with open(self.path / LOCK, "w") as lock:
+            self._lock(lock)  # it may be at work, and have learnt nothing yet
+            for name in UNLEARNT:
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+            self.write("config.json", settings)
 
     @contextmanager
     def at_work(self) -> Iterator[Journal]:

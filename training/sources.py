@@ -9,12 +9,19 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from training.colours import coloured, scale_key, upright
 
 Pixels = npt.NDArray[np.uint8]
 Indices = slice | npt.NDArray[np.int64]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+MOST_BROKEN = 10
+"""Files that an error names."""
+CHECKED_IMAGES = 1024
+"""Files that are looked through at a time."""
 
 
 class ImageError(RuntimeError):
@@ -89,13 +96,43 @@ class FolderSource:
         return len(self.paths)
 
     def __getitem__(self, indices: Indices, /) -> Pixels:
-        """Decode some of the images."""
+        """Decode some of the images.
+
+        Raises:
+            ImageError: one is broken; all other files have been looked through, and the message names those that are.
+        """
         numbers = range(*indices.indices(len(self))) if isinstance(indices, slice) else indices
         images = self._pool.map(lambda i: decode(Path(self.paths[i]), self.size, self.color_mode), numbers)
         out = np.empty((len(numbers), *self.shape[1:]), np.uint8)
-        for row, image in zip(out, images, strict=True):
-            row[:] = image
+        try:
+            for row, image in zip(out, images, strict=True):
+                row[:] = image
+        except ImageError as error:
+            raise self._broken() or error from None
         return out
+
+    def _broken(self) -> ImageError | None:
+        """What is wrong with which files, now that one is broken: nobody wants to learn of each by another run."""
+        broken: list[str] = []
+        with tqdm(total=len(self), unit="img", desc="looking for others", leave=False) as bar:
+            for start in range(0, len(self), CHECKED_IMAGES):
+                some = self.paths[start : start + CHECKED_IMAGES]
+                broken += filter(None, self._pool.map(self._fault, some))
+                bar.update(len(some))
+        if len(broken) < 2:
+            return ImageError(broken[0]) if broken else None
+        broken.sort()
+        more = [f"and {len(broken) - MOST_BROKEN:,} more"] if len(broken) > MOST_BROKEN else []
+        head = f"{len(broken):,} of {len(self):,} images cannot be decoded:"
+        return ImageError("\n  ".join([head, *broken[:MOST_BROKEN], *more]))
+
+    def _fault(self, path: str) -> str | None:
+        """Why a file cannot be decoded; None if it can."""
+        try:
+            decode(Path(path), self.size, self.color_mode)
+        except ImageError as error:
+            return str(error)
+        return None
 
     def identity(self) -> bytes:
         """What tells other images from these without decoding them."""

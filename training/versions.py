@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from training.bundlefolder import is_whole
 from training.export import next_version
 from training.runfolder import RunFolder
 
@@ -48,6 +49,19 @@ class VersionNumber:
                 (self.bundles / version).mkdir()
                 self.keep(version)
                 return version
+
+    def finished(self, version: str | None) -> Path | None:
+        """The bundle that the run has ended with, if it is in its place, whole and nobody else's; else None.
+
+        Args:
+            version: the one that is wanted; by default whichever the run has taken.
+        """
+        kept = self.kept
+        bundle = self.bundles / str(kept.get("version"))
+        if kept.get("bundles") != str(self.bundles.resolve()) or version not in (None, bundle.name):
+            return None
+        ours = kept.get("manifest") is not None and kept["manifest"] == _manifest(bundle)
+        return bundle if ours and is_whole(bundle) else None
 
     def keep(self, version: str) -> None:
         """Note which version is this run's, and what is in it."""

@@ -65,6 +65,12 @@ def test_a_network_that_the_paper_does_not_have_says_so() -> None:
     assert "not in the paper" in card and "None" not in card
 
 
+def test_the_papers_figure_of_another_size_says_which() -> None:
+    trial = config(name="trial", dataset="cifar10")
+    card = write_card(untrained.model(trial, dataset(12, 12, 3, 60, 4)), report("accuracy", 71.25, 72.7))
+    assert "**71.25 %** | 72.7 % with 512 maps |" in card
+
+
 def test_it_says_what_the_probe_has_learnt_from() -> None:
     def text(augmentation: AugmentationConfig | None) -> str:
         settings = config(probe=ProbeConfig(augmentation=augmentation))

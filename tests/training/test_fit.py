@@ -201,6 +201,26 @@ def test_a_handful_of_steps_is_warned_of(tmp_path: Path, capsys: pytest.CaptureF
     assert "too few" in (tmp_path / "log.jsonl").read_text()
 
 
+@pytest.mark.parametrize("epochs", [1, 10])
+def test_a_short_run_logs_enough_for_a_curve(epochs: int, tmp_path: Path) -> None:
+    fitted(tmp_path, config=layer(epochs=epochs))
+    with Journal(tmp_path) as journal:
+        steps, _ = journal.series("loss/step")
+    assert steps == list(range(1, 5 * epochs + 1))
+
+
+@pytest.mark.parametrize(
+    ("total", "first", "last"),
+    [(120, [1, 2, 4], [118, 120]), (2499, [1, 49, 98], [2450, 2499]), (2501, [50, 100], [2500])],
+)
+def test_a_long_run_logs_every_fiftieth_step(total: int, first: list[int], last: list[int], tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        made = LayerFit(SparseConvAutoencoder(layer(), 3, 0), IMAGES, Prepare({}), tmp_path / "layer.npz", journal, 0)
+    made.total_steps = total
+    logged = [step for step in range(1, total + 1) if made._is_logged(step)]
+    assert logged[: len(first)] == first and logged[-len(last) :] == last
+
+
 def test_dead_maps_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = SparseConvAutoencoder(layer(epochs=1), 3, 0)
     with torch.no_grad():

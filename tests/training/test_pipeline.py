@@ -17,8 +17,9 @@ from training.config import RunConfig
 from training.datasets import Dataset, Split, load
 from training.export import OnnxModel
 from training.fit import LayerFit
-from training.pipeline import Pipeline, Summary
+from training.pipeline import Pipeline
 from training.runfolder import ConfigError
+from training.summary import Summary
 
 SHALLOW = config("separable")
 DEEP = config("none", layers=(layer(maps=8, epochs=2), layer(maps=10, kernel=3, epochs=2)))

@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="train does not hold a folder of images"):
         load_folder("own", tmp_path / "own" / "train", 16, "RGB")
     (tmp_path / "own" / "test" / "class-9").mkdir()
-    with pytest.raises(DataError, match="not hold the same label"):
+    with pytest.raises(DataError, match="not hold the same label folders: only test has class-9$"):
         load_folder("own", tmp_path / "own", 16, "RGB")
     (tmp_path / "own" / "train" / "class-9").mkdir()
     with pytest.raises(DataError, match="class-9 holds no images"):
@@ -111,6 +111,26 @@ def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:100])
     with pytest.raises(ImageError, match=broken.name):
         own.train.images[:]
+
+
+def test_all_broken_image_files_are_counted_and_ten_named(own: Dataset) -> None:
+    source = own.train.images
+    assert isinstance(source, FolderSource)
+    for path in source.paths[::2]:
+        Path(path).write_bytes(b"no image")
+    with pytest.raises(ImageError) as raised:
+        source[:4]
+    head, *named, rest = str(raised.value).split("\n  ")
+    assert head == "12 of 24 images cannot be decoded:" and rest == "and 2 more"
+    assert [line.split(":")[0] for line in named] == sorted(source.paths[::2])[:10]
+
+
+def test_what_other_programs_hide_is_no_label_and_no_image(own: Dataset, tmp_path: Path) -> None:
+    hidden = tmp_path / "own" / "train" / ".thumbs"
+    hidden.mkdir()
+    (tmp_path / "own" / "train" / "class-1" / "._001.png").write_bytes(b"a Mac's notes on 001.png")
+    again = load_folder("own", tmp_path / "own", 16, "RGB")
+    assert again.label_names == own.label_names and again.train.digest() == own.train.digest()
 
 
 def test_a_folder_is_another_one_when_a_picture_has_changed(own: Dataset, tmp_path: Path) -> None:

@@ -78,6 +78,26 @@ def test_a_folder_is_one_job_s_at_a_time(tmp_path: Path) -> None:
     assert training.run().bundle.name == "1"
 
 
+def test_a_run_is_finished_where_its_bundle_is_in_its_place_and_whole(tmp_path: Path) -> None:
+    def finished(models: str = "models", version: str | None = None) -> Path | None:
+        pipeline = Pipeline(QUICK, DATA, tmp_path / "run", tmp_path / models, "the command", version)
+        summary = pipeline.finished()
+        return summary.bundle if summary else None
+
+    assert finished() is None
+    bundle = run(QUICK, tmp_path / "run", tmp_path / "models")
+    assert finished() == bundle == finished(version="1")
+    assert finished(version="2") is None and finished("others") is None
+    for name in ("model.onnx", "manifest.json"):
+        content = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(content + b" ")
+        assert finished() is None
+        (bundle / name).write_bytes(content)
+        assert finished() == bundle
+    (bundle / "README.md").unlink()
+    assert finished() is None
+
+
 def test_a_run_in_another_models_folder_leaves_what_is_there(tmp_path: Path) -> None:
     there = run(replace(QUICK, seed=1), tmp_path / "run1", tmp_path / "other")
     run(QUICK, tmp_path / "run0", tmp_path / "models")

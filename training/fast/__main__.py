@@ -5,11 +5,14 @@ import json
 import sys
 from pathlib import Path
 
-from training.datasets import DataError, load
-from training.export import ParityError
-from training.fast.bundle import add
-from training.folders import load_folder
-from training.sources import ImageError
+from training.packages import installed
+
+with installed():
+    from training.datasets import DataError, load
+    from training.export import ParityError
+    from training.fast.bundle import add
+    from training.folders import load_folder
+    from training.sources import ImageError
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torch
+from training.packages import installed
 
-from training.commands import recorded_command
-from training.reproduce.bench import Bench
-from training.reproduce.catalogue.order import ROWS
-from training.reproduce.cost import spoken
-from training.reproduce.document import Report
-from training.reproduce.rows import Difference, FactOf, Row
-from training.reproduce.runner import Runner, Task
-from training.reproduce.store import Store
-from training.run import DeviceError, pick_device
+with installed():
+    import torch
 
-"""Options that say where things are here, each followed by a folder."""
+    from training.commands import recorded_command
+    from training.reproduce.bench import Bench
+    from training.reproduce.catalogue.order import ROWS
+    from training.reproduce.cost import spoken
+    from training.reproduce.document import Report
+    from training.reproduce.rows import Difference, FactOf, Row
+    from training.reproduce.runner import Runner, Task
+    from training.reproduce.store import Store
+    from training.run import DeviceError, pick_device
+
 NAME = 56
 """Width of a row's name in the list."""
 
