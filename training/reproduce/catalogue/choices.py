@@ -84,6 +84,7 @@ CHOICES = (
     _supervised(32, "learning rate 0.01", learning_rate=1e-2),
     _supervised(32, "dropout 0.25", dropout=0.25),
     _supervised(32, "dropout 0.75", dropout=0.75),
+    _supervised(32, "learning rate 0.001, dropout 0.25", learning_rate=1e-3, dropout=0.25),
     _supervised(32, "twice as many steps", steps=2 * TRAINING.steps),
     *(
         _row(
