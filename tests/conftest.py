@@ -1,5 +1,6 @@
 """Bundles and clients that several tests share."""
 
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ with warnings.catch_warnings():
     # Newer releases ask for another HTTP library here; this one serves the tests as well.
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient as TestClient
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: here it is sent and awaited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NewClient = Callable[..., TestClient]
 
