@@ -13,9 +13,10 @@ that takes); numbers of other machines stay until it has.
 **Splits.** Encoders learn from all training images, without labels. All that is chosen, by us or by a program
 (learning rates, filter widths, the probe's loss and strength), is chosen on a random fifth of the training images,
 whose labels the classifier on trial has not seen. Settings whose trials have no number yet (see [Choices](#choices))
-were set before there was this report, and stand unproven; the supervised rivals' were not chosen at all. The test set
-is read once per final network and seed, at the end of its row; trials get a data set without one. A number that has
-replaced an earlier one is listed under [Conditions](#conditions).
+were set before there was this report, and stand unproven; the supervised rivals' were set too, and trials of theirs
+have since found better ones, which their rows do not have yet. The test set is read once per final network and seed, at
+the end of its row; trials get a data set without one. A number that has replaced an earlier one is listed under
+[Conditions](#conditions).
 
 **Probe.** Every unsupervised system gets the same classifier on frozen features: a linear one, logistic or squared
 hinge, L2-regularised, on features scaled to unit variance a map; chosen on the held-out fifth, then refitted on all
