@@ -41,19 +41,6 @@ def scope_of(cycle: RequestResponseCycle) -> Scope:
     return cast(Scope, cycle.scope)
 
 
-def answer(
-    service: Service, model: Model, order: Order, rows: Rows, cycle: RequestResponseCycle, connection: Connection
-) -> None:
-    """Writes the answer to a request, and counts it."""
-    scope = scope_of(cycle)
-    trace = trace_of(scope)
-    trace.seconds["queue"], trace.seconds["infer"] = rows.queue_s, rows.infer_s
-    answered = Answered(model, rows.outputs, None, [])
-    response = finish(service, trace, answered, write(service, trace, order, answered))
-    connection.reply(cycle, response, headers_of(trace))
-    count_request(service.metrics, scope, trace, "POST", response.status_code)
-
-
 class Ride:
     """One queued request; the `Waiter` of its entry. It ends once: with rows, or with an error on the long way.
 
@@ -78,7 +65,7 @@ class Ride:
         """Answers without having waited."""
         self._done = True
         try:
-            answer(self._service, self._model, self._order, rows, self._cycle, self._connection)
+            self._answer(rows)
         except Exception as bug:
             self._hand(bug)
 
@@ -134,3 +121,12 @@ class Ride:
     def _hand(self, error: Exception) -> None:
         scope_of(self._cycle)[ENDED] = error
         self._connection.hand(self._cycle)
+
+    def _answer(self, rows: Rows) -> None:
+        service, scope = self._service, scope_of(self._cycle)
+        trace = trace_of(scope)
+        trace.seconds["queue"], trace.seconds["infer"] = rows.queue_s, rows.infer_s
+        answered = Answered(self._model, rows.outputs, None, [])
+        response = finish(service, trace, answered, write(service, trace, self._order, answered))
+        self._connection.reply(self._cycle, response, headers_of(trace))
+        count_request(service.metrics, scope, trace, "POST", response.status_code)
