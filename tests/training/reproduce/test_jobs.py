@@ -22,16 +22,8 @@ from training.reproduce.jobs.labels import FewLabels, cross_validated, draw
 from training.reproduce.jobs.sca import FinalRun, ValidationRun
 from training.reproduce.jobs.scoring import Labelled, fit_probe, percent_right, pixel_features
 from training.reproduce.jobs.span import Span
-from training.reproduce.jobs.supervised import (
-    CHECKPOINT,
-    FewLabelsSupervised,
-    SupervisedFinal,
-    SupervisedTrial,
-    Training,
-)
 from training.reproduce.jobs.variants import VariantValidation
 from training.rivals.kmeans import TriangleKMeans
-from training.rivals.supervised import SupervisedNet
 
 SHALLOW = config("separable", name="shallow")
 DEEP = config("none", name="deep", layers=(layer(maps=6, epochs=1), layer(maps=5, kernel=3, epochs=1)))
@@ -93,55 +85,6 @@ def test_k_means_is_scored_by_the_same_probe(whiten: bool, bench: Bench, monkeyp
     assert outcome.value > 60 and outcome.facts["validation"] > 60 and outcome.facts["chosen"]["loss"] == "svm"
 
 
-def test_the_supervised_net_learns_for_whole_passes(bench: Bench) -> None:
-    outcome = measure(SupervisedFinal(SHALLOW, Training(99, learning_rate=5e-3)), bench)
-    assert outcome.value > 60 and outcome.facts["epochs"] == 25  # of four steps
-
-
-def test_a_supervised_trial_sees_no_test_image_and_is_judged_on_what_it_has_not_learnt_from(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, list[bytes]] = {"fit": [], "accuracy": []}
-    for name, images in seen.items():
-        plain = getattr(SupervisedNet, name)
-
-        def watched(net: SupervisedNet, *given: Any, images: Any = images, plain: Any = plain, **named: Any) -> Any:
-            images += [image.tobytes() for image in given[0]]
-            return plain(net, *given, **named)
-
-        monkeypatch.setattr(SupervisedNet, name, watched)
-    outcome = measure(SupervisedTrial(SHALLOW, Training(99, learning_rate=5e-3, dropout=0.2)), bench)
-    assert outcome.value > 60 and outcome.facts["epochs"] == -(-99 // (len(seen["fit"]) // 64))
-    everything = {image.tobytes() for image in bench.blind("drawn").train.images[:]}
-    assert len(seen["accuracy"]) == round(0.2 * len(everything)) and not set(seen["accuracy"]) & set(seen["fit"])
-    assert set(seen["accuracy"]) | set(seen["fit"]) == everything
-    assert bench.lent["drawn"]["test_images"] == 0
-
-
-@pytest.mark.parametrize(("images", "epochs", "seen"), [(256, 3, 768), (300, 3, 768), (40, 10, 400)])
-def test_a_training_is_counted_in_images(images: int, epochs: int, seen: int) -> None:
-    assert (Training(10).epochs(images), Training(10).seen(images)) == (epochs, seen)
-
-
-def test_a_supervised_net_goes_on_where_it_was_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measure(SupervisedFinal(SHALLOW, Training(12)), bench)
-    (bench.runs_dir / "job" / CHECKPOINT).unlink()
-    plain, passes, limit = SupervisedNet._pass, 0, 2
-
-    def counted(net: SupervisedNet, *given: Any) -> float:
-        nonlocal passes
-        if passes == limit:
-            raise KeyboardInterrupt
-        passes += 1
-        return plain(net, *given)
-
-    monkeypatch.setattr(SupervisedNet, "_pass", counted)
-    with pytest.raises(KeyboardInterrupt):
-        measure(SupervisedFinal(SHALLOW, Training(12)), bench)
-    limit = 3
-    assert measure(SupervisedFinal(SHALLOW, Training(12)), bench) == whole and passes == 3
-
-
 @pytest.mark.parametrize("variant", ["winner-take-all", "largest-overall"])
 def test_a_rule_is_told_by_its_dead_maps(variant: str, bench: Bench) -> None:
     outcome = measure(VariantValidation(variant, SHALLOW), bench)
@@ -164,22 +107,6 @@ def test_few_labels_are_enough_for_more_than_chance(features: Any, bench: Bench)
     outcome = measure(FewLabels(SHALLOW, 10, draws=2, features=features), bench)
     assert len(outcome.facts["draws"]) == 2 and outcome.value > CHANCE + 10
     assert outcome.value == pytest.approx(np.mean(outcome.facts["draws"]), abs=1e-3)
-
-
-def test_the_supervised_net_gets_the_same_few_labels(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    plain = labels.draw
-
-    def watched(*given: Any) -> Any:
-        rows = plain(*given)
-        seen.append(np.sort(rows.ravel()).tolist())
-        return rows
-
-    for module in ("labels", "supervised"):
-        monkeypatch.setattr(f"training.reproduce.jobs.{module}.draw", watched)
-    net = measure(FewLabelsSupervised(SHALLOW, 10, draws=2, training=Training(20)), bench)
-    measure(FewLabels(SHALLOW, 10, draws=2, features="pixels"), bench)
-    assert net.value > CHANCE and len(seen) == 4 and seen[:2] == seen[2:]
 
 
 def test_rows_with_the_same_encoder_share_the_test_images_features(

@@ -61,6 +61,17 @@ def network(config: RunConfig, seed: int, bench: Bench, training: Training, imag
     )
 
 
+def _expected_seconds(config: RunConfig, training: Training, fitted: int, judged: int) -> float:
+    """What training on so many images takes, and judging so many."""
+    through = cost.network_seconds(config)[1]
+    return 20 + through * (DENSE * training.seen(fitted) + judged)
+
+
+def _outcome(net: SupervisedNet, accuracy: float, config: RunConfig) -> Outcome:
+    facts = {"epochs": len(net.history), "training_loss": round(net.history[-1].loss, 4)}
+    return Outcome(round(in_metric(100 * accuracy, config.metric), 4), facts)
+
+
 @dataclass(frozen=True)
 class SupervisedFinal:
     """Trained with all labels; then the test set.
@@ -78,8 +89,7 @@ class SupervisedFinal:
     def expected_seconds(self) -> float:
         """See `Job`."""
         images, tested, _, _ = cost.SIZES[self.config.dataset]
-        through = cost.network_seconds(self.config)[1]
-        return 20 + through * (DENSE * self.training.seen(images) + tested)
+        return _expected_seconds(self.config, self.training, images, tested)
 
     def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
         """See `Job`."""
@@ -87,9 +97,7 @@ class SupervisedFinal:
         train, test = dataset.train, dataset.test
         net = network(self.config, seed, bench, self.training, len(train.labels))
         net.fit(train.images, train.labels, checkpoint=folder / CHECKPOINT)
-        value = in_metric(100 * net.accuracy(test.images, test.labels), self.config.metric)
-        facts = {"epochs": len(net.history), "training_loss": round(net.history[-1].loss, 4)}
-        return Outcome(round(value, 4), facts)
+        return _outcome(net, net.accuracy(test.images, test.labels), self.config)
 
 
 @dataclass(frozen=True)
@@ -110,8 +118,7 @@ class SupervisedTrial:
         """See `Job`."""
         images, _, _, _ = cost.SIZES[self.config.dataset]
         held_out = round(images * self.config.probe.validation_fraction)
-        through = cost.network_seconds(self.config)[1]
-        return 20 + through * (DENSE * self.training.seen(images - held_out) + held_out)
+        return _expected_seconds(self.config, self.training, images - held_out, held_out)
 
     def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
         """See `Job`."""
@@ -120,9 +127,7 @@ class SupervisedTrial:
         fitted = len(train.labels) - train.held_out
         net = network(self.config, seed, bench, self.training, fitted)
         net.fit(train.images[:fitted], train.labels[:fitted], checkpoint=folder / CHECKPOINT)
-        accuracy = net.accuracy(train.images[fitted:], train.labels[fitted:])
-        facts = {"epochs": len(net.history), "training_loss": round(net.history[-1].loss, 4)}
-        return Outcome(round(in_metric(100 * accuracy, self.config.metric), 4), facts)
+        return _outcome(net, net.accuracy(train.images[fitted:], train.labels[fitted:]), self.config)
 
 
 @dataclass(frozen=True)
