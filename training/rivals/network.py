@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from training.rivals.pooled import pooled_maps
 from training.sca import SparseConvAutoencoder
-from training.winners import channels_last
 
 
 class Network(nn.Module):
@@ -34,10 +33,8 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
         """Logits (N, K) of (N, C, H, W); `kept` (N, D) are what dropout leaves, scaled."""
-        x = channels_last((x - self.mean) / self.deviation)
-        maps = functional.conv2d(x, self.filters, self.bias, padding=self.config.kernel // 2)
-        pool = self.config.pool_width
-        features = functional.max_pool2d(maps, pool, self.config.pool_stride, padding=pool // 2).relu().flatten(1)
+        x = (x - self.mean) / self.deviation
+        features = pooled_maps(x, self.filters, self.bias, self.config.pool_width, self.config.pool_stride)
         if kept is not None:
             features = features * kept
         return torch.addmm(self.offset, features, self.weights)

@@ -1,12 +1,11 @@
 """What the paper leaves open, chosen on held-out training images: the trials, and which of them the presets use."""
 
 import dataclasses
-from typing import Any
 
 from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.best import STRONG, mnist_deep, on_128_maps
-from training.reproduce.catalogue.figures import TRAINING
+from training.reproduce.catalogue.figures import PASSES, supervised, training_of
 from training.reproduce.jobs.sca import ValidationRun
 from training.reproduce.jobs.supervised import SupervisedTrial
 from training.reproduce.rows import Row
@@ -64,11 +63,13 @@ def _digits(elastic: float) -> Row:
     return _row("mnist deep 128+2048", f"6 copies{bent}", mnist_deep(2048, 6, STRONG, elastic), not elastic)
 
 
-def _supervised(maps: int, answer: str, **changes: Any) -> Row:
+def _supervised(maps: int, rate: float, dropout: float, passes: int = PASSES) -> Row:
     """How fast and how long the supervised net learns, and how much it drops."""
     name, unit = f"cifar10 supervised {maps} whitened", "held-out accuracy %"
-    job = SupervisedTrial(configs.cifar10(maps, "whitened", own_rate=False), dataclasses.replace(TRAINING, **changes))
-    system = f"{name}: {answer}" + ("" if changes else " (used)")
+    answer = f"learning rate {rate:g}, dropout {dropout:g}" + (f", {passes} passes" if passes != PASSES else "")
+    training = training_of(passes, rate, dropout)
+    job = SupervisedTrial(configs.cifar10(maps, "whitened", own_rate=False), training)
+    system = f"{name}: {answer}" + (" (used)" if training == supervised(maps) else "")
     return Row(f"choice {name} {answer}", "choices", system, unit, None, job)
 
 
@@ -79,13 +80,22 @@ CHOICES = (
     *_rates("cifar10 512", configs.CIFAR10, (1e-3, 2e-3, 4e-3)),
     *_rates("cifar10 32", configs.cifar10(32, "whitened"), (1e-3, 2e-3, 4e-3)),
     *_second_layers("cifar10 second layer", configs.CIFAR10, configs.CIFAR10_DEEP.layers[1]),
-    _supervised(32, "learning rate 0.001", learning_rate=1e-3),
-    _supervised(32, "learning rate 0.003"),
-    _supervised(32, "learning rate 0.01", learning_rate=1e-2),
-    _supervised(32, "dropout 0.25", dropout=0.25),
-    _supervised(32, "dropout 0.75", dropout=0.75),
-    _supervised(32, "learning rate 0.001, dropout 0.25", learning_rate=1e-3, dropout=0.25),
-    _supervised(32, "twice as many steps", steps=2 * TRAINING.steps),
+    _supervised(32, 1e-2, 0.5),
+    _supervised(32, 3e-3, 0.5),
+    _supervised(32, 3e-3, 0.75),
+    _supervised(32, 3e-3, 0.25),
+    _supervised(32, 1e-3, 0.5),
+    _supervised(32, 1e-3, 0.25),
+    _supervised(32, 1e-3, 0.0),
+    _supervised(32, 5e-4, 0.25),
+    _supervised(32, 1e-3, 0.25, 2 * PASSES),
+    _supervised(128, 3e-3, 0.5),
+    _supervised(128, 1e-3, 0.5),
+    _supervised(128, 1e-3, 0.25),
+    _supervised(128, 5e-4, 0.5),
+    _supervised(512, 1e-3, 0.5),
+    _supervised(512, 1e-3, 0.25),
+    _supervised(512, 5e-4, 0.5),
     *(
         _row(
             "cifar10 raw 128",

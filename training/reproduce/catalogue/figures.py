@@ -22,8 +22,8 @@ SUPERVISED: dict[Images, tuple[int, ...]] = {"raw": (8, 16, 32, 64, 128), "white
 """Sizes of the supervised net, which takes the longest: those that the paper speaks of, and the largest."""
 COMPARED: dict[Images, tuple[int, ...]] = {"raw": (32, 64, 128), "whitened": (32, 64, 512)}
 """Sizes at which SCA is set beside it."""
-TRAINING = Training(steps=8 * (50_000 // 64))
-"""Eight passes over CIFAR-10's training images."""
+PASSES = 8
+"""Of the supervised net over CIFAR-10's training images."""
 OWN_RATE = "its rate was chosen on held-out images, for this size alone, after the others' had given 66.36"
 OF_PATCHES = ProbeConfig(
     strengths={
@@ -39,6 +39,16 @@ SYSTEMS: dict[System, str] = {
     "supervised": "Supervised convolutional net, same architecture",
 }
 IMAGES: tuple[Images, ...] = ("raw", "whitened")
+
+
+def training_of(passes: int, rate: float, dropout: float) -> Training:
+    """How a supervised net is trained, its length in passes over CIFAR-10's training images."""
+    return Training(steps=passes * (50_000 // 64), learning_rate=rate, dropout=dropout)
+
+
+def supervised(maps: int) -> Training:
+    """How the supervised net of so many maps is trained."""
+    return training_of(PASSES, 1e-3, 0.25)
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Point:
             case "k-means":
                 return KMeansFinal("cifar10", self.maps, whiten=self.images == "whitened", probe=OF_PATCHES)
             case "supervised":
-                return SupervisedFinal(configs.cifar10(self.maps, self.images, own_rate=False), TRAINING)
+                return SupervisedFinal(configs.cifar10(self.maps, self.images, own_rate=False), supervised(self.maps))
 
 
 def _sizes(system: System, images: Images) -> tuple[int, ...]:

@@ -1,0 +1,84 @@
+"""A convolution, rectified and max-pooled, whose gradient is made of the pools' winners alone.
+
+A dense gradient costs as much as the convolution. Of 1024 places a map only the 64 that win their pool have one, those
+that the rectifier lets through: a few per cent of the work. The numbers are autograd's, added up in another order.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.compiled import AVAILABLE, compiled
+from training.winners import channels_last
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@compiled()
+def _add_up(padded: Floats, slopes: Floats, places: Ints, width: int, result: Floats) -> None:
+    maps, kernel, run = result.shape
+    channels = run // kernel
+    for m in range(maps):
+        for image in range(padded.shape[0]):
+            for p in range(slopes.shape[2]):
+                slope = slopes[image, m, p]
+                if slope != 0:  # a NaN goes on to the loss, which is watched
+                    top = places[image, m, p] // width
+                    left = places[image, m, p] % width * channels
+                    for u in range(kernel):
+                        for t in range(run):
+                            result[m, u, t] += slope * padded[image, top + u, left + t]
+
+
+def maps_of(x: Tensor, filters: Tensor, bias: Tensor) -> Tensor:
+    """The convolution, with as many places as the image: (N, M, H, W)."""
+    return functional.conv2d(channels_last(x), filters, bias, padding=filters.shape[2] // 2)
+
+
+class _PooledMaps(torch.autograd.Function):
+    """See `pooled_maps`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, filters: Tensor, bias: Tensor, width: int, stride: int) -> Tensor:
+        maps = maps_of(x, filters, bias)
+        pooled, places = functional.max_pool2d(maps, width, stride, padding=width // 2, return_indices=True)
+        features = pooled.relu_().flatten(2)
+        ctx.save_for_backward(x, features, places)
+        ctx.filters = filters.shape
+        return features.flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, features, places = ctx.saved_tensors
+        maps, channels, kernel, _ = ctx.filters
+        slopes = gradients[0].view_as(features) * (features > 0)
+        padded = functional.pad(x, (kernel // 2,) * 4).permute(0, 2, 3, 1).flatten(2).contiguous()
+        result = torch.zeros(maps, kernel, kernel * channels)
+        numbers = slopes.contiguous().numpy(), places.flatten(2).contiguous().numpy()
+        _add_up(padded.numpy(), *numbers, x.shape[3], result.numpy())
+        of_filters = result.view(maps, kernel, kernel, channels).permute(0, 3, 1, 2)
+        return None, of_filters, slopes.sum((0, 2)), None, None
+
+
+def pooled_maps(x: Tensor, filters: Tensor, bias: Tensor, width: int, stride: int) -> Tensor:
+    """maxpool(relu(P * x + b)), flattened; no gradient goes to x.
+
+    Args:
+        x: (N, C, H, W) float32.
+        filters: P, (M, C, k, k), k odd; the image is padded by k // 2.
+        bias: b, (M,).
+        width: of the pools, in places; the maps are padded by width // 2.
+        stride: from pool to pool.
+
+    Returns:
+        (N, M * h * w), map after map.
+    """
+    if AVAILABLE and x.device.type == "cpu":
+        features: Tensor = _PooledMaps.apply(x, filters, bias, width, stride)  # type: ignore[no-untyped-call]
+        return features
+    return functional.max_pool2d(maps_of(x, filters, bias), width, stride, padding=width // 2).relu().flatten(1)
