@@ -13,6 +13,7 @@ from training.reproduce.jobs.labels import FewLabels
 from training.reproduce.jobs.supervised import (
     CHECKPOINT,
     FewLabelsSupervised,
+    FewLabelsTrial,
     SupervisedFinal,
     SupervisedTrial,
     Training,
@@ -28,9 +29,9 @@ def test_the_supervised_net_learns_for_whole_passes(bench: Bench) -> None:
     assert outcome.value > 60 and outcome.facts["epochs"] == 25  # of four steps
 
 
-def test_a_supervised_trial_sees_no_test_image_and_is_judged_on_what_it_has_not_learnt_from(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
+    """The images that nets learn from, `fit`, and are judged by, `accuracy`."""
     seen: dict[str, list[bytes]] = {"fit": [], "accuracy": []}
     for name, images in seen.items():
         plain = getattr(SupervisedNet, name)
@@ -40,11 +41,29 @@ def test_a_supervised_trial_sees_no_test_image_and_is_judged_on_what_it_has_not_
             return plain(net, *given, **named)
 
         monkeypatch.setattr(SupervisedNet, name, watched)
+    return seen
+
+
+def test_a_supervised_trial_sees_no_test_image_and_is_judged_on_what_it_has_not_learnt_from(
+    bench: Bench, seen: dict[str, list[bytes]]
+) -> None:
     outcome = measure(SupervisedTrial(SHALLOW, Training(99, learning_rate=5e-3, dropout=0.2)), bench)
     assert outcome.value > 60 and outcome.facts["epochs"] == -(-99 // (len(seen["fit"]) // 64))
     everything = {image.tobytes() for image in bench.blind("drawn").train.images[:]}
     assert len(seen["accuracy"]) == round(0.2 * len(everything)) and not set(seen["accuracy"]) & set(seen["fit"])
     assert set(seen["accuracy"]) | set(seen["fit"]) == everything
+    assert bench.lent["drawn"]["test_images"] == 0
+
+
+def test_a_trial_with_few_labels_learns_from_those_and_is_judged_on_all_that_are_held_out(
+    bench: Bench, seen: dict[str, list[bytes]]
+) -> None:
+    outcome = measure(FewLabelsTrial(SHALLOW, 10, Training(40, learning_rate=5e-3)), bench)
+    train = bench.blind("drawn").train
+    labels = dict(zip((image.tobytes() for image in train.images[:]), train.labels.tolist(), strict=True))
+    assert outcome.value > CHANCE
+    assert sorted(labels[image] for image in seen["fit"]) == sorted([0, 1, 2, 3] * 10)
+    assert len(seen["accuracy"]) == round(0.2 * len(labels)) and not set(seen["accuracy"]) & set(seen["fit"])
     assert bench.lent["drawn"]["test_images"] == 0
 
 

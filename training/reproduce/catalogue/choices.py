@@ -5,9 +5,10 @@ import dataclasses
 from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.best import STRONG, mnist_deep, on_128_maps
+from training.reproduce.catalogue.claims import STEPS, supervised_labels
 from training.reproduce.catalogue.figures import PASSES, supervised, training_of
 from training.reproduce.jobs.sca import ValidationRun
-from training.reproduce.jobs.supervised import SupervisedTrial
+from training.reproduce.jobs.supervised import FewLabelsTrial, SupervisedTrial
 from training.reproduce.rows import Row
 
 TRIAL_MAPS = 512
@@ -73,6 +74,17 @@ def _supervised(maps: int, rate: float, dropout: float, passes: int = PASSES) ->
     return Row(f"choice {name} {answer}", "choices", system, unit, None, job)
 
 
+def _few_labels(base: RunConfig, per_class: int, rate: float, dropout: float) -> Row:
+    """The same with few labels."""
+    name = f"{base.dataset} supervised, {per_class} labels a class"
+    answer = f"learning rate {rate:g}, dropout {dropout:g}"
+    used = supervised_labels(base.dataset, per_class)
+    training = dataclasses.replace(used, learning_rate=rate, dropout=dropout)
+    system = f"{name}: {answer}" + (" (used)" if training == used else "")
+    job = FewLabelsTrial(base, per_class, training)
+    return Row(f"choice {name} {answer}", "choices", system, f"held-out {base.metric} %", None, job)
+
+
 CHOICES = (
     *_rates("mnist 16", configs.MNIST_16, (5e-4, 1e-3, 2e-3)),
     *_rates("mnist 128", configs.MNIST, (2.5e-4, 5e-4, 1e-3, 2e-3)),
@@ -96,6 +108,12 @@ CHOICES = (
     _supervised(512, 1e-3, 0.5),
     _supervised(512, 1e-3, 0.25),
     _supervised(512, 5e-4, 0.5),
+    *(
+        _few_labels(base, per_class, rate, dropout)
+        for base in (configs.MNIST, configs.CIFAR10)
+        for per_class in STEPS
+        for rate, dropout in ((3e-3, 0.5), (1e-3, 0.5), (1e-3, 0.25))
+    ),
     *(
         _row(
             "cifar10 raw 128",

@@ -164,3 +164,37 @@ class FewLabelsSupervised:
             net.fit(train.images[rows], train.labels[rows])
             scores.append(in_metric(100 * net.accuracy(test.images, test.labels), self.config.metric))
         return Outcome(round(float(np.mean(scores)), 4), {"draws": [round(score, 4) for score in scores]})
+
+
+@dataclass(frozen=True)
+class FewLabelsTrial:
+    """The same net with few labels, judged by all images that are held out: what its settings are chosen by.
+
+    That is more than `FewLabels` may look at to choose its probe.
+
+    Attributes:
+        config: data set, preprocessing and the one layer's sizes, and the share that is held out.
+        per_class: labels a class, of images that are not held out.
+        training: how.
+    """
+
+    config: RunConfig
+    per_class: int
+    training: Training
+    split: ClassVar[Split] = "validation"
+    tuned: ClassVar[str] = "nothing: all the labelled images, a fixed number of steps"
+
+    def expected_seconds(self) -> float:
+        """See `Job`."""
+        images, _, _, _ = cost.SIZES[self.config.dataset]
+        held_out = round(images * self.config.probe.validation_fraction)
+        return _expected_seconds(self.config, self.training, 10 * self.per_class, held_out)
+
+    def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
+        """See `Job`."""
+        train = bench.blind(self.config.dataset).train.shuffled(seed, self.config.probe.validation_fraction)
+        fitted = len(train.labels) - train.held_out
+        rows = draw(train.labels[:fitted], self.per_class, seed, 0).ravel()
+        net = network(self.config, seed, bench, self.training, len(rows))
+        net.fit(train.images[rows], train.labels[rows], checkpoint=folder / CHECKPOINT)
+        return _outcome(net, net.accuracy(train.images[fitted:], train.labels[fitted:]), self.config)
