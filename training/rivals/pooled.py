@@ -20,19 +20,27 @@ Ints = npt.NDArray[np.int64]
 
 
 @compiled()
-def _add_up(padded: Floats, slopes: Floats, places: Ints, width: int, result: Floats) -> None:
-    maps, kernel, run = result.shape
-    channels = run // kernel
-    for m in range(maps):
-        for image in range(padded.shape[0]):
+def _add_up(strips: Floats, run: int, slopes: Floats, places: Ints, result: Floats) -> None:
+    width = np.int32(strips.shape[1])
+    length = result.shape[1]
+    for image in range(strips.shape[0]):
+        for m in range(result.shape[0]):
             for p in range(slopes.shape[2]):
                 slope = slopes[image, m, p]
                 if slope != 0:  # a NaN goes on to the loss, which is watched
-                    top = places[image, m, p] // width
-                    left = places[image, m, p] % width * channels
-                    for u in range(kernel):
-                        for t in range(run):
-                            result[m, u, t] += slope * padded[image, top + u, left + t]
+                    place = np.int32(places[image, m, p])
+                    column, first = np.uintp(place % width), np.uintp(place // width * run)
+                    for q in range(length):
+                        result[m, np.uintp(q)] += slope * strips[image, column, first + np.uintp(q)]
+
+
+def _strips(x: Tensor, kernel: int) -> Tensor:
+    """Images (N, C, H, W), padded, cut into the strip under each column of patches: (N, W, (H + 2h) * k * C).
+
+    The patch at a row and column is then one run of k * k * C neighbours.
+    """
+    padded = functional.pad(x, (kernel // 2,) * 4)
+    return padded.unfold(3, kernel, 1).permute(0, 3, 2, 4, 1).flatten(2).contiguous()
 
 
 def maps_of(x: Tensor, filters: Tensor, bias: Tensor) -> Tensor:
@@ -57,10 +65,10 @@ class _PooledMaps(torch.autograd.Function):
         x, features, places = ctx.saved_tensors
         maps, channels, kernel, _ = ctx.filters
         slopes = gradients[0].view_as(features) * (features > 0)
-        padded = functional.pad(x, (kernel // 2,) * 4).permute(0, 2, 3, 1).flatten(2).contiguous()
-        result = torch.zeros(maps, kernel, kernel * channels)
+        strips = _strips(x, kernel)
+        result = torch.zeros(maps, kernel * kernel * channels)
         numbers = slopes.contiguous().numpy(), places.flatten(2).contiguous().numpy()
-        _add_up(padded.numpy(), *numbers, x.shape[3], result.numpy())
+        _add_up(strips.numpy(), kernel * channels, *numbers, result.numpy())
         of_filters = result.view(maps, kernel, kernel, channels).permute(0, 3, 1, 2)
         return None, of_filters, slopes.sum((0, 2)), None, None
 
