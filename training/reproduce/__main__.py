@@ -1,7 +1,6 @@
 """`python -m training.reproduce --table 2`: measure rows of the paper that have no number yet, and write the report."""
 
 import argparse
-import itertools
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -15,15 +14,12 @@ with installed():
     from training.commands import recorded_command
     from training.reproduce.bench import Bench
     from training.reproduce.catalogue.order import ROWS
-    from training.reproduce.cost import spoken
     from training.reproduce.document import Report
+    from training.reproduce.listing import listing
     from training.reproduce.rows import Difference, FactOf, Row
-    from training.reproduce.runner import Runner, Task
+    from training.reproduce.runner import Runner
     from training.reproduce.store import Store
     from training.run import DeviceError, pick_device
-
-NAME = 56
-"""Width of a row's name in the list."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -92,21 +88,6 @@ def selected(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
     return [row for row in rows if row.name in names]
 
 
-def state(runner: Runner, tasks: Sequence[Task], report: Report) -> str:
-    """A line a row: its name, how many seeds have a number here and in the report, and what is left to do here."""
-    numbers = report.numbers()
-    lines = []
-    total = 0.0
-    for name, group in itertools.groupby(tasks, key=lambda task: task.row.name):
-        mine = list(group)
-        left = [runner.expected(task) for task in mine if not runner.is_done(task)]
-        total += sum(left)
-        time = f"about {spoken(sum(left))}" if left else "done"
-        told = f"{len(numbers[name].values)} in the report"
-        lines.append(f"{name:{NAME}} {len(mine) - len(left)}/{len(mine)} seeds here, {told}  {time}")
-    return "\n".join([*lines, f"{'left to do here':{NAME}}                                 about {spoken(total)}"])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status: 0, or 1 if a row failed."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -124,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner = Runner(bench, report.store, lambda line: print(line, flush=True), report.write)
     tasks = runner.tasks(rows, options.seeds)
     if options.list:
-        print(state(runner, tasks, report))
+        print(listing(runner, tasks, report.numbers()))
         return 0
     try:
         failed = 0 if options.report_only else runner.run(tasks)

@@ -195,14 +195,15 @@ def test_the_list_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixtur
     Counted.runs.clear()
     capsys.readouterr()
     assert call(tmp_path, "--list", "--table", "1", "--seeds", "1") == 0
-    first, long, _, total = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
-    assert first == "first 1/1 seeds here, 1 in the report done"
-    assert long == "long 0/1 seeds here, 0 in the report about 2.0 h"
-    assert total == "left to do here about 2.0 h" and Counted.runs == []
+    head, first, long, _, total = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    assert head == "row in the report seeds here left to do here"
+    assert first == "first 70.00 accuracy % 1 1/1 nothing"
+    assert long == "long - 0 0/1 about 2.0 h"
+    assert total == "all of these about 2.0 h" and Counted.runs == []
     # A checkout has the report, not the runs that it was measured in.
     shutil.rmtree(tmp_path / "runs")
     assert call(tmp_path, "--list", "--rows", "first") == 0
-    assert "0/3 seeds here, 1 in the report" in capsys.readouterr().out and Counted.runs == []
+    assert "70.00 accuracy %  1      0/3" in capsys.readouterr().out and Counted.runs == []
 
 
 def test_it_says_beforehand_how_long_a_job_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
