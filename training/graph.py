@@ -5,7 +5,7 @@ is the same to the byte for the same weights.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,20 @@ def build(
     writer.add("Gemm", ["features", *weights], "logits")
     short = _embedding(writer, x, views, *extractor.shapes(height, width)[-1])
     size, classes = probe.weights.shape
+    image = [height, width, views * layers[0].channels]
+    model = _model(writer, image, {"features": size, "logits": classes, "embedding": short}, facts)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _model(
+    writer: GraphWriter, image: Sequence[int], outputs: Mapping[str, int], facts: Mapping[str, Any]
+) -> onnx.ModelProto:
+    """All nodes between `images` and the outputs, whose rows have so many numbers; checked."""
     graph = helper.make_graph(
         writer.nodes,
         "sca",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", height, width, views * layers[0].channels])],
-        [
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", size]),
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes]),
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", short]),
-        ],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", *image])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in outputs.items()],
         writer.constants,
     )
     model = helper.make_model(
@@ -87,7 +92,7 @@ def build(
     )
     helper.set_model_props(model, {f"sca.{k}": json.dumps(v, ensure_ascii=False) for k, v in sorted(facts.items())})
     onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
+    return model
 
 
 def _flatten(writer: GraphWriter, maps: str, views: int, size: int, name: str) -> None:

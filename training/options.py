@@ -25,6 +25,31 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """What a preset leaves to the user: how the layers and the probe learn, and where."""
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
+    parser.add_argument("--maps", type=numbers, help="feature maps of the last layer, or of each: 128,512")
+    parser.add_argument("--learning-rate", type=float, help="of the last layer (default: the preset's)")
+    parser.add_argument("--layer-images", type=int, help="images that the last layer is trained on (default: all)")
+    parser.add_argument(
+        "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
+    )
+    parser.add_argument(
+        "--copies",
+        type=int,
+        help="changed copies of each training image that the probe learns from too (0: none, as in the paper)",
+    )
+    parser.add_argument(
+        "--mirrored",
+        action=argparse.BooleanOptionalAction,
+        help="features are the mean of the image's and its mirror image's; serving takes twice as long "
+        "(default: as the preset says)",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -49,27 +74,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and logs (%(default)s)")
     parser.add_argument("--version", help="the bundle's version; replaces one that exists (default: the next free one)")
     parser.add_argument("--fresh", action="store_true", help="throw an earlier attempt's state away")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
-    parser.add_argument("--epochs", type=int, help="passes over the training images, each layer")
-    parser.add_argument("--maps", type=numbers, help="feature maps of the last layer, or of each: 128,512")
-    parser.add_argument("--learning-rate", type=float, help="of the last layer (default: the preset's)")
-    parser.add_argument("--layer-images", type=int, help="images that the last layer is trained on (default: all)")
-    parser.add_argument(
-        "--whitening", choices=("none", "contrast", "zca", "separable"), help="preprocessing of the images"
-    )
-    parser.add_argument(
-        "--copies",
-        type=int,
-        help="changed copies of each training image that the probe learns from too (0: none, as in the paper)",
-    )
-    parser.add_argument(
-        "--mirrored",
-        action=argparse.BooleanOptionalAction,
-        help="features are the mean of the image's and its mirror image's; serving takes twice as long "
-        "(default: as the preset says)",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
+    _add_training(parser)
     options = parser.parse_args(arguments)
     options.given = [key for key in (*OF_FOLDER, "data_dir") if getattr(options, key) is not None]
     for key, value in (*OF_FOLDER.items(), ("data_dir", DATA_DIR)):
