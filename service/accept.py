@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-_MAX_RANGES = 64
+_MAX_RANGES = 1024
 
 
 def choose(accept: bytes, offered: Sequence[str]) -> str | None:

@@ -21,6 +21,9 @@ from service.routes import docs, errors, features, filters, health, models, pred
 from service.settings import Settings
 from service.state import Service, create_service
 
+_FAMILIES = (features, predict, filters, models, v2, health, docs, errors)
+ROUTES = [route for family in _FAMILIES for route in family.router.routes]
+
 
 class App(FastAPI):
     """The framework's app behind layers of our own, so that what they answer never enters the framework."""
@@ -34,7 +37,7 @@ class App(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Puts the layers around the framework's stack; the last one is the outermost."""
         service: Service = self.state.service
-        layers: ASGIApp = Gate(Express(super().build_middleware_stack(), self.questions), service)
+        layers: ASGIApp = Gate(Express(super().build_middleware_stack(), self.questions), service, ROUTES)
         if origins := service.settings.cors_origins:
             layers = Cors(layers, origins)
         return Edge(layers, service)
@@ -58,7 +61,7 @@ def create_app(settings: Settings, service: Service | None = None) -> App:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for family in (features, predict, filters, models, v2, health, docs, errors):
+    for family in _FAMILIES:
         app.include_router(family.router)
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_exception)

@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service.images import ImageRule
-from service.manifest import Fast, Manifest
+from service.manifest import Fast, Layer, Manifest
 from service.npy import PARSING
 
 Precision = Literal["exact", "fast"]
@@ -151,11 +152,11 @@ def load_bundle(path: Path) -> Bundle:
         BundleError: Something is missing or differs from the manifest.
     """
     manifest, document = read_manifest(path)
-    if (manifest.name, manifest.version) != (path.parent.name, path.name):
-        raise BundleError(f"{path}/manifest.json: says {manifest.name}/{manifest.version}, not what its folder says")
+    if manifest.name != path.parent.name:
+        raise BundleError(f"{path}/manifest.json: says {manifest.name}, not what its folder says")
     for name, fact in manifest.files.items():
         _verify(path, name, fact.sha256, fact.bytes)
-    _check_filters(path / "filters.npz", [layer.layer for layer in manifest.layers])
+    _check_filters(path / "filters.npz", manifest.layers)
     given = manifest.input
     rule = ImageRule(
         height=given.height,
@@ -172,6 +173,8 @@ def load_bundle(path: Path) -> Bundle:
 def read_manifest(path: Path) -> tuple[Manifest, dict[str, Any]]:
     """Reads and checks `manifest.json` alone.
 
+    The version is its folder's: that is what makes a copy of version 1 a version 2, here as with Triton.
+
     Raises:
         BundleError: It is missing, no JSON, or not of the schema.
     """
@@ -180,6 +183,8 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, Any]]:
         if file.stat().st_size > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{file}: larger than {_MAX_MANIFEST_BYTES} bytes")
         document = orjson.loads(file.read_bytes())
+        if isinstance(document, dict) and "version" in document:
+            document["version"] = path.name
         return Manifest.model_validate(document), document
     except OSError as error:
         raise BundleError(f"{file}: {error.strerror}") from error
@@ -191,18 +196,24 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, Any]]:
         raise BundleError(f"{file}: {where}: {first['msg']}") from error
 
 
-def _check_filters(file: Path, layers: list[int]) -> None:
+def _check_filters(file: Path, layers: Sequence[Layer]) -> None:
     """Reads no more than headers: the pictures are for later, but not the news that there will be none."""
     try:
         with zipfile.ZipFile(file) as archive:
+            headers = {}
             for name in archive.namelist():
                 with archive.open(name) as stream:
-                    _read_header(stream, name)
-            missing = {f"layer{layer}_decoder.npy" for layer in layers} - set(archive.namelist())
+                    headers[name] = _read_header(stream, name)
     except _NPZ_ERRORS as error:
         raise BundleError(f"{file}: not a readable .npz of plain arrays ({error})") from error
-    if missing:
-        raise BundleError(f"{file}: {min(missing)} is missing")
+    for layer in layers:
+        expected = (layer.maps, layer.channels, layer.kernel, layer.kernel)
+        for name in (f"layer{layer.layer}_decoder.npy", f"layer{layer.layer}_encoder.npy"):
+            if name not in headers:
+                raise BundleError(f"{file}: {name} is missing")
+            shape, _, dtype = headers[name]
+            if (shape, dtype) != (expected, np.dtype(np.float32)):
+                raise BundleError(f"{file}: {name} is {dtype} {shape}, expected float32 {expected}")
 
 
 def _verify(folder: Path, name: str, sha256: str, size: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -33,12 +34,16 @@ async def decode_all(
         # A change of thread and back costs as much as decoding a thumbnail, of which the interpreter holds most anyway.
         done = [_decode_some(rule, max_pixels, 0, files)]
     else:
-        loop = asyncio.get_running_loop()
-        job = partial(_decode_some, rule, max_pixels)
+        loop, wanted = asyncio.get_running_loop(), threading.Event()
+        wanted.set()
+        job = partial(_decode_some, rule, max_pixels, wanted=wanted)
         size = max(1, min(_FILES_A_JOB, math.ceil(len(files) / threads)))
         starts = range(0, len(files), size)
         jobs = [loop.run_in_executor(pool, job, start, files[start : start + size]) for start in starts]
-        done = await asyncio.gather(*jobs)
+        try:
+            done = await asyncio.gather(*jobs)
+        finally:  # of a request that was given up, each thread ends the file that it is at, and begins no other
+            wanted.clear()
     decoded: dict[int, UInt8Image] = {}
     failures: list[ImageFailure] = []
     for index, outcome in (pair for outcomes in done for pair in outcomes):
@@ -50,10 +55,13 @@ async def decode_all(
 
 
 def _decode_some(
-    rule: ImageRule, max_pixels: int, start: int, files: Sequence[File]
+    rule: ImageRule, max_pixels: int, start: int, files: Sequence[File], wanted: threading.Event | None = None
 ) -> list[tuple[int, UInt8Image | ImageFailure]]:
+    """Decodes files, the first of which has the index `start`, for as long as `wanted` is set."""
     outcomes: list[tuple[int, UInt8Image | ImageFailure]] = []
     for index, data in enumerate(files, start):
+        if wanted is not None and not wanted.is_set():
+            break
         if isinstance(data, ImageFailure):
             outcomes.append((index, data))
             continue

@@ -184,8 +184,10 @@ async def _decoded(
 ) -> tuple[dict[int, UInt8Array], list[ImageFailure]]:
     """Decodes files, and takes the time; returns the arrays by index, and the failures."""
     started = time.monotonic()
-    result = await decode_all(files, rule, service.settings.max_image_pixels, service.pool, service.pool_threads)
-    trace.seconds["decode"] = time.monotonic() - started
+    try:
+        result = await decode_all(files, rule, service.settings.max_image_pixels, service.pool, service.pool_threads)
+    finally:
+        trace.seconds["decode"] = time.monotonic() - started
     service.metrics.note(service.metrics.decode_seconds.observe, trace.seconds["decode"])
     return result
 

@@ -43,6 +43,7 @@ def configure_logging(level: str) -> None:
         # They warn of every client that speaks no HTTP or no multipart; what matters they call an error.
         for name in ("uvicorn.error", "python_multipart"):
             logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("PIL").setLevel(logging.INFO)  # it has a line for each chunk of a file
     logging.captureWarnings(True)
     ignore_image_warnings()
 

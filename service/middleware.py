@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Draining, Internal, ServiceError, Unauthorized
@@ -113,10 +114,14 @@ def count_request(metrics: Metrics, scope: Scope, trace: Trace, method: str, sta
 class Gate:
     """Refuses who has no key, and new work while draining; health, metrics and documentation stay open."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        """Wraps the app; keys are kept as digests, so that comparing takes the same time for any length."""
+    def __init__(self, app: ASGIApp, service: Service, routes: Sequence[BaseRoute]) -> None:
+        """Wraps the app, whose routes name what is refused here.
+
+        Keys are kept as digests, so that comparing takes the same time for any length.
+        """
         self._app = app
         self._service = service
+        self._routes = routes
         self._keys = [_digest(key.get_secret_value().encode()) for key in service.settings.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,6 +131,7 @@ class Gate:
         if reason is None:
             await self._app(scope, receive, send)
         else:
+            scope["route"] = next((each for each in self._routes if each.matches(scope)[0] is not Match.NONE), None)
             # Answered here and not raised, so that the CORS layer around this one adds its headers.
             await refusal(reason, scope)(scope, receive, send)
 

@@ -24,6 +24,7 @@ class _Collector:
         self._headers: dict[bytes, bytes] = {}
         self._field = self._value = b""
         self._pieces: list[bytes] = []
+        self._unnamed = False
 
     def on_part_begin(self) -> None:
         if len(self.images) >= self._max_images:
@@ -43,6 +44,7 @@ class _Collector:
     def on_headers_finished(self) -> None:
         disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
         name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._unnamed = options.get(b"filename") == b""
         if disposition != b"form-data" or name not in PART_NAMES:
             raise Malformed(f"A part is named {name[:100]!r}; image parts are named {', '.join(PART_NAMES[:3])}.")
 
@@ -50,6 +52,8 @@ class _Collector:
         self._pieces.append(data[start:end])
 
     def on_part_end(self) -> None:
+        if self._unnamed and not any(self._pieces):
+            return  # that is how a form sends a field in which no file was chosen
         self.images.append(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
 
     def on_end(self) -> None:

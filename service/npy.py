@@ -1,6 +1,7 @@
 """An `.npy` body → pixels; its header is read here, strictly, and no pickle can be in what is left: raw bytes."""
 
 import ast
+import math
 import threading
 
 import numpy as np
@@ -13,6 +14,8 @@ PARSING = threading.Lock()
 depth for all threads together, and fails with a SystemError when two are in it (python/cpython#106905)."""
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 1024
+_ONE_VIEW = (1, 3)
+"""Channels of one image; with more there are several, each in its place."""
 # Nested or exotic literals exhaust or upset the parser in several ways; all of them mean the same here.
 _HEADER_ERRORS = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, Warning)
 
@@ -22,10 +25,10 @@ def read_npy(body: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
     Args:
         body: A whole `.npy` file, version 1, 2 or 3.
-        shape: (H, W, C) that each image must have; without C if that is 1.
+        shape: (H, W, C) that each image must have; grey ones, (H, W), are colourless with three colours.
 
     Returns:
-        uint8 (N, H, W, C), C-contiguous, N at least 1; a view of `body` where the order allows.
+        uint8 (N, H, W, C), C-contiguous, N at least 1; a view of `body` where order and colours allow.
 
     Raises:
         Malformed: It is anything else.
@@ -33,16 +36,19 @@ def read_npy(body: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     dtype, fortran, actual, start = _read_header(body)
     if dtype not in ("|u1", "u1", "<u1", ">u1", "=u1"):
         raise Malformed(f"The array is {dtype[:100]!r}; it must be uint8, '|u1'.")
-    wanted = f"(N, {shape[0]}, {shape[1]}, {shape[2]})" + (f" or (N, {shape[0]}, {shape[1]})" if shape[2] == 1 else "")
-    if actual[1:] not in (shape, *([shape[:2]] if shape[2] == 1 else [])):
+    may_be_grey = shape[2] in _ONE_VIEW
+    wanted = f"(N, {shape[0]}, {shape[1]}, {shape[2]})" + (f" or (N, {shape[0]}, {shape[1]})" if may_be_grey else "")
+    if actual[1:] not in (shape, *([shape[:2]] if may_be_grey else [])):
         raise Malformed(f"The array has shape {str(actual)[:200]}; it must be {wanted}, the model's own size.")
     if actual[0] == 0:
         raise Malformed("The request holds no images.")
-    if len(body) - start != actual[0] * shape[0] * shape[1] * shape[2]:
+    if len(body) - start != math.prod(actual):
         raise Malformed(f"The array's header says {str(actual)[:200]}, its data has {len(body) - start} bytes.")
     flat = np.frombuffer(body, np.uint8, offset=start)
     pixels = flat.reshape(actual[::-1]).T if fortran else flat.reshape(actual)
-    return np.ascontiguousarray(pixels).reshape(actual[0], *shape)
+    if pixels.ndim < 1 + len(shape):
+        pixels = np.broadcast_to(pixels[..., np.newaxis], (actual[0], *shape))
+    return np.ascontiguousarray(pixels)
 
 
 def _read_header(body: bytes) -> tuple[str, bool, tuple[int, ...], int]:

@@ -123,6 +123,10 @@ class HardenedProtocol(HttpToolsProtocol):
         self._in_message = False
         self._stop_header_timer()
         super().on_message_complete()
+        if not self.pipeline:
+            # A large body pauses reading until the app asks for more, which it does not when all is here; and what is
+            # not read from tells of no departure.
+            self.flow.resume_reading()
         if self.cycle.response_complete and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             # Answered before its end, which has stopped the clock of an idle connection again.
             self.timeout_keep_alive_task = self.loop.call_later(

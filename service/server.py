@@ -13,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from service.app import App
+from service.app import ROUTES, App
 from service.lane import Lane
 from service.lane_protocol import protocol_class
 from service.middleware import Gate
@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: App, service: Service) -> None:
         """Configures the server from the service's settings."""
         settings = service.settings
-        lane = Lane(service, app.questions, Gate(app, service))
+        lane = Lane(service, app.questions, Gate(app, service, ROUTES))
         protocol = protocol_class(
             settings.receive_timeout_s, settings.request_timeout_s, settings.max_header_bytes, lane
         )

@@ -216,7 +216,7 @@ def _loaded(file: Path, device: Device, threads: int) -> tuple[bytes, ort.Infere
 
 
 def _expected_metadata(document: dict[str, Any]) -> dict[str, Any]:
-    keys = ("schema_version", "name", "version", "dataset", "input", "labels", "feature_dim", "layers")
+    keys = ("schema_version", "name", "dataset", "input", "labels", "feature_dim", "layers")
     return {f"sca.{key}": document[key] for key in keys}
 
 

@@ -127,10 +127,10 @@ def read_settings(arguments: Sequence[str] = (), environ: Mapping[str, str] | No
     names = {PREFIX + name.upper(): name for name in Settings.model_fields}
     values: dict[str, str] = {}
     for key, value in (os.environ if environ is None else environ).items():
-        if key.upper().startswith(PREFIX):
-            if key.upper() not in names:
+        if key.startswith(PREFIX):
+            if key not in names:
                 raise SettingsError(f"unknown setting {key}={_shown(key, value)}; known: {', '.join(sorted(names))}")
-            values[names[key.upper()]] = value
+            values[names[key]] = value
     values.update(_flags(arguments))
     try:
         return Settings(**values)  # type: ignore[arg-type]  # texts, which the fields' validators convert

@@ -1,6 +1,7 @@
 """`GET /filters`, `GET /filters/{index}`: pictures of what the model has learned."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from service.trace import trace_of
 
 router = APIRouter(tags=["filters"], dependencies=[CHECKED])
 
-Layer = Annotated[int, Query(ge=1, le=1_000_000, description="Layer, from 1.")]
+Layer = Annotated[int, Query(ge=-1_000_000, le=1_000_000, description="Layer, from 1.")]
 KindOf = Annotated[Kind, Query(description="Filters that write pixels, or filters that read them.")]
 Scale = Annotated[int, Query(ge=1, le=32, description="Edge of the square that each value becomes, in pixels.")]
 Columns = Annotated[int | None, Query(ge=1, description="Filters in a row; left out, the grid is about square.")]
@@ -55,8 +56,9 @@ async def one_filter(
     layer: Layer = 1,
     kind: KindOf = "decoder",
     scale: Scale = 4,
+    columns: Columns = None,
 ) -> Response:
-    """Draws one filter."""
+    """Draws one filter; `columns` is for grids, and changes nothing here."""
     bundle = service_of(request).registry.get(model, version).bundle
     return await _picture(request, bundle, lambda: draw_filter(pick_filters(bundle, layer, kind), index, scale))
 
@@ -74,9 +76,10 @@ async def _picture(request: Request, bundle: Bundle, draw: Callable[[], bytes]) 
     service = service_of(request)
     seconds = service.settings.request_timeout_s
     trace = trace_of(request.scope)
-    trace.stage = "encode"
+    trace.stage, started = "encode", time.monotonic()
     async with Guard(request.scope, request.receive, trace, seconds, seconds) as guard:
         guard.uploaded()
         picture = await service.pictures.draw(draw)
+    trace.seconds["encode"] = time.monotonic() - started
     # `*` is any picture, which the address may turn out not to have
     return unchanged if known.strip() == b"*" else Response(picture, headers=headers, media_type="image/png")

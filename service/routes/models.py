@@ -6,9 +6,10 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from service.openapi import answers, json_answer
+from service.routes.parameters import CHECKED
 from service.state import service_of
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], dependencies=[CHECKED])
 _EXAMPLE = {
     "name": "cifar10-shallow",
     "version": "1",

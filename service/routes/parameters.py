@@ -38,7 +38,7 @@ def _known_once(request: Request) -> None:
     known = [parameter.alias for parameter in route.dependant.query_params]
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
-            raise Malformed(f"There is no query parameter {name[:_SHOWN]!r}; there are {', '.join(known)}.")
+            raise Malformed(f"There is no query parameter {name[:_SHOWN]!r}; there are {', '.join(known) or 'none'}.")
         if times > 1:
             raise Malformed(f"The query parameter {name} is given {times} times.")
 

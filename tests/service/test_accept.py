@@ -19,6 +19,7 @@ OFFERED = ("application/json", "application/x-npy", "application/octet-stream")
         ("text/html, */*;q=0.1", "application/json"),
         ("application/json;q=0, */*", "application/x-npy"),
         ("application/x-npy ; q=0.9 , application/json ; q=0.8", "application/x-npy"),
+        ("text/html;q=0.1, " * 100 + "application/x-npy", "application/x-npy"),
         ("text/html", None),
         ("application/json;q=0", None),
         ("application/json;q=high", None),

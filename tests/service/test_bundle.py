@@ -42,15 +42,20 @@ def refusal(folder: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("fault", ["pickled", "missing", "no archive"])
-def test_filters_that_cannot_be_drawn_are_refused_at_the_start(folder: Path, fault: str) -> None:
+@pytest.mark.parametrize("kind", ["layer1_decoder", "layer1_encoder"])
+@pytest.mark.parametrize("fault", ["pickled", "missing", "too few", "too small", "of another type", "no archive"])
+def test_filters_that_cannot_be_drawn_are_refused_at_the_start(folder: Path, fault: str, kind: str) -> None:
     file = folder / "filters.npz"
     arrays = dict(np.load(file))
-    if fault == "pickled":
-        np.savez(file, **(arrays | {"layer1_decoder": np.array([{"a": 1}], dtype=object)}))
-    elif fault == "missing":
-        np.savez(file, **{name: value for name, value in arrays.items() if name != "layer1_decoder"})
-    else:
+    filters = arrays.pop(kind)
+    bad = {
+        "pickled": np.array([{"a": 1}], dtype=object),
+        "too few": filters[:5],
+        "too small": filters[..., :3],
+        "of another type": filters.astype(np.float64),
+    }
+    np.savez(file, **(arrays | ({kind: bad[fault]} if fault in bad else {})))
+    if fault == "no archive":
         file.write_bytes(b"PK")
     write_manifest(folder, json.loads((folder / "manifest.json").read_text()))
     assert refusal(folder).startswith(f"{file}: ")
@@ -113,9 +118,8 @@ def test_a_cut_or_missing_file_is_noticed(folder: Path) -> None:
     [
         (lambda m: m.pop("labels"), "labels"),
         (lambda m: m.update(schema_version=2), "schema_version"),
-        (lambda m: m.update(name="other"), "other/1"),
-        (lambda m: m.update(version="2"), "mnist-shallow/2"),
-        (lambda m: m.update(version="01"), "version"),
+        (lambda m: m.pop("version"), "version"),
+        (lambda m: m.update(name="other"), "says other"),
         (lambda m: m.update(labels=["a"]), "logits"),
         (lambda m: m.update(feature_dim=7), "features"),
         (lambda m: m.update(dataset="other"), "sca.dataset"),
@@ -198,6 +202,16 @@ def test_versions_compare_as_numbers(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("")
     assert find_versions(tmp_path) == {"tiny": ["10", "9", "2"]}
     assert find_versions(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_copy_of_a_version_is_another_version(folder: Path, written: bool) -> None:
+    copy = Path(shutil.copytree(folder, folder.parent / "2"))
+    if written:
+        edit(copy, lambda document: document.update(version="2"))
+    bundle = load_bundle(copy)
+    assert (bundle.version, bundle.document["version"]) == ("2", "2")
+    assert Session(bundle, "cpu", 1).check_golden().ok
 
 
 def test_headers_are_parsed_by_one_thread_at_a_time(models_dir: Path) -> None:

@@ -1,15 +1,18 @@
 """The clocks of a connection: idle ones end, whatever came before; ones with a request in work do not."""
 
 import asyncio
+import io
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.batch import Outputs, UInt8Array
+from tests.bundles import smooth_images
 from tests.pictures import png
-from tests.service.serving import Serving, client, full, request, run, until
+from tests.service.serving import MODEL, Held, Serving, client, full, request, run, until
 
 IDLE_S = 0.3
 
@@ -53,6 +56,32 @@ def test_a_refusal_before_it_does_not_end_a_request_in_work(models_dir: Path) ->
             assert [(await each.answer()).status for each in (busy, waiting)] == [200, 200]
 
     run(models_dir, scenario, queue_images=1)
+
+
+def test_who_leaves_after_a_large_body_is_noticed(models_dir: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, smooth_images(200, 12, 12, 3))
+    whole = request("/features", stream.getvalue(), Content_Type="application/x-npy")
+    assert len(whole) > 80_000  # from 64 KiB on, reading pauses
+
+    async def scenario(running: Serving) -> None:
+        async with client(running) as busy:
+            held = Held(running)
+            busy.post("/predict", png())
+            await until(held.entered.is_set)
+            async with client(running) as leaver:
+                leaver.writer.write(whole[:1000])
+                await leaver.writer.drain()
+                await asyncio.sleep(0.05)  # the server waits for more when the rest, over the limit, comes at once
+                leaver.writer.write(whole[1000:])
+                await until(lambda: running.sample("sca_queue_images", model=MODEL) == 200)
+            await until(lambda: running.sample("sca_queue_images", model=MODEL) == 0)
+            held.open.set()
+            assert (await busy.answer()).status == 200
+        assert running.sample("sca_images_total", model=MODEL, outcome="cancelled") == 200
+        assert running.sample("sca_client_disconnects_total", stage="queue") == 1
+
+    run(models_dir, scenario)
 
 
 def test_who_waits_for_a_go_ahead_and_is_refused_is_told_that_the_connection_ends(models_dir: Path) -> None:

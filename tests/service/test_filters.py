@@ -42,11 +42,22 @@ def test_the_grid_holds_all_filters_in_order(client: TestClient) -> None:
     assert picture(client, "/filters?model=mnist-shallow").shape == (4 * 19, 4 * 19)
 
 
+def test_the_time_of_drawing_is_told(client: TestClient) -> None:
+    timing = client.get("/filters?scale=7").headers["server-timing"]
+    assert float(timing.split("encode;dur=")[1].split(",")[0]) > 0
+
+
+def test_one_filter_takes_what_a_grid_takes(client: TestClient) -> None:
+    np.testing.assert_array_equal(picture(client, "/filters/2?columns=3"), picture(client, "/filters/2"))
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
         ("/filters?layer=2", 404),
-        ("/filters?layer=0", 400),
+        ("/filters?layer=0", 404),
+        ("/filters?layer=-1", 404),
+        ("/filters/0?layer=0", 404),
         ("/filters?layer=x", 400),
         ("/filters?kind=both", 400),
         ("/filters?scale=0", 400),

@@ -62,6 +62,7 @@ def test_keys(new_client: NewClient) -> None:
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Bearer")
     assert refused.json()["status"] == 401
+    assert metric(client, "sca_http_requests_total", route="/features", method="POST", code="401") == 1
     for headers in (
         {"Authorization": "Bearer gamma"},
         {"Authorization": "Basic alpha"},
@@ -95,6 +96,7 @@ def test_draining_refuses_new_work_and_turns_readiness_red(new_client: NewClient
     assert refused.json()["type"] == "/errors/draining"
     assert client.get("/health/live").status_code == 200
     assert client.get("/metrics").status_code == 200
+    assert metric(client, "sca_http_requests_total", route="/features", method="POST", code="503") == 1
     assert metric(client, "sca_draining") == 1
     assert metric(client, "sca_rejected_total", reason="draining") == 2
 

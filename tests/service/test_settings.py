@@ -24,6 +24,10 @@ def test_flags_beat_the_environment_in_both_spellings() -> None:
     assert (settings.max_batch, settings.max_images, settings.port, settings.max_wait_ms) == (16, 7, 9000, 2.5)
 
 
+def test_names_in_the_environment_are_in_capitals() -> None:
+    assert read_settings([], {"SCA_PORT": "9000", "sca_port": "9001", "sca_prt": "1"}).port == 9000
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "named"),
     [
