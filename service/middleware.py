@@ -105,7 +105,8 @@ def count_request(metrics: Metrics, scope: Scope, trace: Trace, method: str, sta
         metrics.rejected.labels(trace.reason).inc()
     if status == 499:
         metrics.disconnects.labels(trace.stage).inc()
-    level = logging.WARNING if status >= 500 else logging.DEBUG
+    # What is refused on purpose, as by a server that drains, is counted and no news.
+    level = logging.WARNING if status >= 500 and trace.reason is None else logging.DEBUG
     if logger.isEnabledFor(level):
         extra = {"request_id": trace.request_id, "route": route, "method": method, "status": status}
         logger.log(level, "request", extra=extra | {"seconds": round(seconds, 6), "images": trace.images})
