@@ -1,37 +1,14 @@
 """What the OpenAPI document says beyond the routes' signatures: bodies, answers in every format, and every error."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
-from service import errors
-from service.errors import ServiceError
+from service.openapi_errors import Answers, Refused, everywhere, problems
+from service.schemas import HEADERS, SCHEMAS, headers, manifest_schemas, ref
+from service.schemas_v2 import V2_SCHEMAS
 
-_PROBLEM = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference", "examples": ["/errors/queue-full"]},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "limit": {"type": "number", "description": "The limit that was passed."},
-        "actual": {"type": "number", "description": "What came instead."},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ImageFailure"}},
-    },
-}
-_IMAGE_FAILURE = {
-    "type": "object",
-    "required": ["index", "code", "detail"],
-    "properties": {
-        "index": {"type": "integer", "description": "Place of the image in the request, from 0."},
-        "code": {"type": "string", "examples": ["undecodable"]},
-        "detail": {"type": "string"},
-        "limit": {"type": "number"},
-        "actual": {"type": "number"},
-    },
-}
 _BINARY = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff")
 
@@ -73,18 +50,28 @@ IMAGES_BODY: dict[str, Any] = {
 }
 
 
-def json_answer(description: str, example: Any) -> dict[str, Any]:
-    """Documents a JSON answer by an example."""
-    return {"description": description, "content": {"application/json": {"example": example}}}
+def json_answer(description: str, schema: str, **examples: Any) -> dict[str, Any]:
+    """Documents a JSON answer by the name of its schema, and examples by theirs."""
+    return {"description": description, "content": _json(schema, **examples)}
 
 
-_TAG = {"ETag": {"schema": {"type": "string"}, "description": "Of this very picture, to send as If-None-Match."}}
+def _json(schema: str, **examples: Any) -> dict[str, Any]:
+    return {
+        "application/json": {
+            "schema": ref(schema),
+            "examples": {name: {"value": value} for name, value in examples.items()},
+        }
+    }
+
+
+_MODEL = headers("X-Model", "X-Model-Version", "X-Model-Precision")
+_PICTURE = headers("ETag", "X-Model", "X-Model-Version")
 PNG_ANSWER: dict[str, Any] = {
     "description": "The picture.",
-    "headers": _TAG,
+    "headers": _PICTURE,
     "content": {"image/png": {"schema": _BINARY}},
 }
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this picture.", "headers": _TAG}}
+UNCHANGED: Answers = {304: {"description": "The client has this picture.", "headers": _PICTURE}}
 METRICS_ANSWER: dict[str, Any] = {
     "description": "All metrics.",
     "content": {
@@ -92,26 +79,31 @@ METRICS_ANSWER: dict[str, Any] = {
         "application/openmetrics-text": {"schema": {"type": "string"}},
     },
 }
+_SOURCE = {"model": "cifar10-shallow", "version": "1"}
+_ROWS = _SOURCE | {"shape": [1, 4], "dtype": "float32"}
+_SKIPPED = {
+    "indices": [1],
+    "errors": [{"index": 0, "code": "undecodable", "detail": "The file is not whole: chunk 'IDAT' is cut."}],
+}
+_VECTOR = [0.0, 1.25, 0.0, 0.5]
 FEATURES_ANSWER: dict[str, Any] = {
     "description": "Feature vectors (N, D), in the order of the images; every form carries the same bits.",
     "headers": {
-        "X-Model": {"schema": {"type": "string"}},
-        "X-Model-Version": {"schema": {"type": "string"}},
-        "X-Model-Precision": {"schema": {"type": "string", "enum": ["exact", "fast"]}},
+        **_MODEL,
         "X-Shape": {"schema": {"type": "string"}, "description": "Of octet-stream: N,D."},
         "X-Dtype": {"schema": {"type": "string"}, "description": "Of octet-stream: float32 or float16."},
         "X-Failed-Indices": {"schema": {"type": "string"}, "description": "With on_error=skip, what has no row."},
     },
     "content": {
-        "application/json": {
-            "example": {
-                "model": "cifar10-shallow",
-                "version": "1",
-                "shape": [1, 4],
-                "dtype": "float32",
-                "features": [[0.0, 1.25, 0.0, 0.5]],
-            }
-        },
+        **_json(
+            "Features",
+            list=_ROWS | {"features": [_VECTOR]},
+            base64=_ROWS | {"features": ["AAAAAAAAoD8AAAAAAAAAPw=="]},
+            float16=_ROWS | {"dtype": "float16", "features": [_VECTOR]},
+            base64_of_float16=_ROWS | {"dtype": "float16", "features": ["AAAAPQAAADg="]},
+            another_output=_ROWS | {"output": "embedding", "features": [_VECTOR]},
+            skip=_ROWS | _SKIPPED | {"features": [_VECTOR]},
+        ),
         "application/x-npy": {"schema": _BINARY},
         "application/octet-stream": {"schema": _BINARY | {"description": "Little-endian numbers, row-major."}},
         "application/vnd.apache.arrow.stream": {
@@ -124,51 +116,40 @@ FEATURES_ANSWER: dict[str, Any] = {
         },
     },
 }
-PREDICT_ANSWER = json_answer(
-    "One prediction an image, in order.",
-    {
-        "model": "cifar10-shallow",
-        "version": "1",
-        "predictions": [
-            {
-                "label": "cat",
-                "index": 3,
-                "probability": 0.91,
-                "top_k": [{"label": "cat", "index": 3, "probability": 0.91}],
-            }
-        ],
-    },
+_CLASS = {"label": "cat", "index": 3, "probability": 0.91}
+_PREDICTIONS = _SOURCE | {"predictions": [_CLASS | {"top_k": [_CLASS]}]}
+PREDICT_ANSWER: dict[str, Any] = {
+    **json_answer("One prediction an image, in order.", "Predictions", one=_PREDICTIONS, skip=_PREDICTIONS | _SKIPPED),
+    "headers": _MODEL,
+}
+
+
+def answers(success: dict[str, Any], *refused: Refused) -> Answers:
+    """Documents a route's answer, 200, and the errors that it has beyond those of every route."""
+    return {200: success} | problems(*refused)
+
+
+_ABOUT = (
+    "HEAD is answered wherever GET is; any other method that a path lacks with 405, and a path that is not here with "
+    "404. Errors are problems (RFC 9457), but under /v2 objects with an error. Every answer has an X-Request-Id and a "
+    "Server-Timing."
 )
-
-
-def answers(success: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documents a route's answer, 200, and the errors it may answer with."""
-    documented: dict[int | str, dict[str, Any]] = {200: success}
-    for status in statuses:
-        kinds = [kind for kind in errors.ALL if kind.status == status]
-        documented[status] = {
-            "description": "; ".join(kind.title for kind in kinds),
-            "content": {
-                "application/problem+json": {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "examples": {kind.code: {"value": _example(kind)} for kind in kinds},
-                }
-            },
-        }
-    return documented
-
-
-def _example(kind: type[ServiceError]) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "type": f"/errors/{kind.code}",
-        "title": kind.title,
-        "status": kind.status,
-        "detail": (kind.__doc__ or "").splitlines()[0],
-        "request_id": "7f1c0c1e5d5f4b7f8a53a1b0a4f0a4c2",
+_DOCUMENT: dict[str, Any] = {
+    "get": {
+        "tags": ["documentation"],
+        "summary": "Document",
+        "description": "Describes this service to machines, in OpenAPI 3.1.",
+        "operationId": "document_openapi_json_get",
+        "responses": {
+            "200": {
+                "description": "This document.",
+                "content": {
+                    "application/json": {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}
+                },
+            }
+        },
     }
-    if kind.status == 422:
-        body["errors"] = [{"index": 3, "code": "undecodable", "detail": "The file is not whole: chunk 'IDAT' is cut."}]
-    return body
+}
 
 
 def install(app: FastAPI) -> None:
@@ -177,24 +158,43 @@ def install(app: FastAPI) -> None:
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = generate()
-            components = schema.setdefault("components", {})
-            schemas = components.setdefault("schemas", {})
-            schemas.update(Problem=_PROBLEM, ImageFailure=_IMAGE_FAILURE)
-            # Bad parameters are answered with 400 here, never with the framework's own 422.
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    content = operation["responses"].get("422", {}).get("content", {})
-                    if "HTTPValidationError" in str(content):
-                        del operation["responses"]["422"]
-            components["securitySchemes"] = {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            }
-            schema["security"] = [{}, {"bearer": []}, {"key": []}]
-            app.openapi_schema = schema
+            app.openapi_schema = _completed(generate())
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # the framework's documented way to change the document
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Adds what the framework cannot know, and takes out what it guessed wrong."""
+    document["info"]["description"] += f" {_ABOUT}"
+    document["paths"]["/openapi.json"] = _DOCUMENT
+    for path, operations in document["paths"].items():
+        document["paths"][path] = {method: _operation(path, told) for method, told in operations.items()}
+    document["components"] = {
+        "schemas": SCHEMAS | manifest_schemas() | V2_SCHEMAS,
+        "headers": HEADERS,
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        },
+    }
+    document["security"] = [{}, {"bearer": []}, {"key": []}]
+    return document
+
+
+def _operation(path: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds to an operation's answers those that every route has, and to each of them the headers of all."""
+    responses: dict[str, Any] = {}
+    for status, answer in told["responses"].items():
+        # Bad parameters are answered with 400 here, never with the framework's own 422.
+        if "HTTPValidationError" not in str(answer):
+            responses[status] = answer
+    for number, answer in everywhere(path).items():
+        own = responses.get(str(number), {})
+        responses[str(number)] = answer | own | {"content": answer["content"] | own.get("content", {})}
+    every = headers("X-Request-Id", "Server-Timing")
+    for status, answer in responses.items():
+        responses[status] = answer | {"headers": every | answer.get("headers", {})}
+    # The routes that never need a key have no 401.
+    open_to_all: dict[str, Any] = {} if "401" in responses else {"security": []}
+    return {**told, **open_to_all, "responses": dict(sorted(responses.items()))}

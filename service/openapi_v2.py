@@ -1,12 +1,12 @@
-"""What the OpenAPI document says of the v2 routes: bodies, answers by example, and errors in that protocol's form."""
+"""What the OpenAPI document says of the v2 routes: bodies, answers, and errors in that protocol's form."""
 
 from typing import Any
 
-from service import errors
 from service.openapi import json_answer
+from service.openapi_errors import Answers, Refused, v2_errors
+from service.schemas import headers, ref
 from service.v2 import metadata
 
-_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _PARAMETERS = {"type": "object", "description": "Those of the protocol and its extensions; others are ignored."}
 _LENGTH = {
     "schema": {"type": "integer"},
@@ -75,62 +75,109 @@ INDEX_BODY: dict[str, Any] = {
         }
     }
 }
-_ROWS = {"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [0.0, 1.25, 0.0, 0.5]}
-_DURATION = {"count": 1, "ns": 4200000}
-INFER_ANSWER: dict[str, Any] = {
-    "description": "The requested outputs.",
-    "headers": {"Inference-Header-Content-Length": _LENGTH},
-    "content": {
-        "application/json": {
-            "example": {"model_name": "cifar10-shallow", "model_version": "1", "id": "42", "outputs": [_ROWS]}
+_ROWS = {"name": "features", "datatype": "FP32", "shape": [1, 4]}
+_INFERENCE = {"model_name": "cifar10-shallow", "model_version": "1"}
+_NUMBERS = _ROWS | {"data": [0.0, 1.25, 0.0, 0.5]}
+_BEST = {"name": "logits", "datatype": "BYTES", "shape": [1, 2], "data": ["2.500000:3:cat", "1.250000:5:dog"]}
+INFER_ANSWER: Answers = {
+    200: {
+        "description": "The requested outputs.",
+        "headers": {
+            "Inference-Header-Content-Length": _LENGTH,
+            **headers("X-Model", "X-Model-Version", "X-Model-Precision"),
         },
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "content": {
+            "application/json": {
+                "schema": ref("V2Inference"),
+                "examples": {
+                    "numbers": {"value": _INFERENCE | {"id": "42", "outputs": [_NUMBERS]}},
+                    "classes": {"value": _INFERENCE | {"outputs": [_BEST]}},
+                },
+            },
+            "application/octet-stream": {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "JSON as in the other form, then the data of its binary outputs.",
+                }
+            },
+        },
+    }
+}
+
+
+def _health(schema: str, green: dict[str, Any], red: dict[str, Any], refused: bool = False) -> Answers:
+    """Documents what is answered with 503 and its reason if it is not so; while draining it may be refused as well."""
+    no = json_answer("It is not, and why.", schema, red=green | red)
+    if refused:
+        no["content"]["application/json"]["schema"] = {"anyOf": [ref(schema), ref("V2Error")]}
+        no["headers"] = headers("Retry-After")
+    return {200: json_answer("It is.", schema, green=green), 503: no}
+
+
+_DURATION = {"count": 1, "ns": 4200000}
+_STAGES = ("success", "compute_input", "queue", "compute_infer", "compute_output")
+_MODEL = {"name": "cifar10-shallow"}
+_VERSION = _MODEL | {"version": "1"}
+ANSWERS: dict[str, Answers] = {
+    "server": {200: json_answer("The server.", "V2Server", server=metadata.of_server())},
+    "live": _health("V2Live", {"live": True}, {"live": False, "error": "dead or stuck: cifar10-shallow"}),
+    "ready": _health("V2Ready", {"live": True, "ready": True}, {"ready": False, "error": "shutting down"}),
+    "index": {200: json_answer("The models.", "V2Index", ready=[_VERSION | {"state": "READY", "reason": ""}])},
+    "model": {
+        200: json_answer(
+            "The model.",
+            "V2Model",
+            model=_MODEL
+            | {
+                "versions": ["1"],
+                "platform": "onnxruntime_onnx",
+                "inputs": [{"name": "images", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}],
+                "outputs": [{"name": "features", "datatype": "FP32", "shape": [-1, 32768]}],
+            },
+        )
+    },
+    "model ready": _health("V2ModelReady", _MODEL | {"ready": True}, {"ready": False, "error": "loading"}, True),
+    "config": {
+        200: json_answer(
+            "The configuration.",
+            "V2Config",
+            config=_MODEL
+            | {
+                "platform": "onnxruntime_onnx",
+                "backend": "onnxruntime",
+                "default_model_filename": "model.onnx",
+                "version_policy": {"latest": {"num_versions": 1}},
+                "max_batch_size": 256,
+                "input": [{"name": "images", "data_type": "TYPE_UINT8", "dims": [32, 32, 3]}],
+                "output": [{"name": "features", "data_type": "TYPE_FP32", "dims": [32768]}],
+                "instance_group": [_MODEL | {"kind": "KIND_CPU", "count": 2}],
+                "dynamic_batching": {"max_queue_delay_microseconds": 0},
+            },
+        )
+    },
+    "stats": {
+        200: json_answer(
+            "The statistics.",
+            "V2Statistics",
+            stats={
+                "model_stats": [
+                    _VERSION
+                    | {
+                        "last_inference": 1767225600000,
+                        "inference_count": 1,
+                        "execution_count": 1,
+                        "inference_stats": {"fail": {"count": 0, "ns": 0}} | dict.fromkeys(_STAGES, _DURATION),
+                        "batch_stats": [{"batch_size": 1, "compute_infer": _DURATION}],
+                    }
+                ]
+            },
+        )
     },
 }
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "server": json_answer("The server.", metadata.of_server()),
-    "live": json_answer("Alive.", {"live": True}),
-    "ready": json_answer("Ready.", {"live": True, "ready": True}),
-    "index": json_answer("The models.", [{"name": "cifar10-shallow", "version": "1", "state": "READY", "reason": ""}]),
-    "model": json_answer(
-        "The model.",
-        {
-            "name": "cifar10-shallow",
-            "versions": ["1"],
-            "platform": "onnxruntime_onnx",
-            "inputs": [{"name": "images", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}],
-            "outputs": [{"name": "features", "datatype": "FP32", "shape": [-1, 32768]}],
-        },
-    ),
-    "model ready": json_answer("Ready.", {"name": "cifar10-shallow", "ready": True}),
-    "config": json_answer("The configuration.", {"name": "cifar10-shallow", "max_batch_size": 256}),
-    "stats": json_answer(
-        "The statistics.",
-        {
-            "model_stats": [
-                {
-                    "name": "cifar10-shallow",
-                    "version": "1",
-                    "last_inference": 1767225600000,
-                    "inference_count": 1,
-                    "execution_count": 1,
-                    "inference_stats": {"success": _DURATION, "queue": _DURATION, "compute_infer": _DURATION},
-                    "batch_stats": [{"batch_size": 1, "compute_infer": _DURATION}],
-                }
-            ]
-        },
-    ),
-}
-"""Successful answers, by route."""
+"""By route; a 503 among them is an answer to the question, and no error."""
 
 
-def v2_answers(success: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documents a route's answer, 200, and the errors it may answer with, in this protocol's form."""
-    documented: dict[int | str, dict[str, Any]] = {200: success}
-    for status in statuses:
-        titles = [kind.title for kind in errors.ALL if kind.status == status]
-        documented[status] = {
-            "description": "; ".join(titles),
-            "content": {"application/json": {"schema": _ERROR}},
-        }
-    return documented
+def v2_answers(own: Answers, *refused: Refused) -> Answers:
+    """Documents a route's own answers, and the errors that it has beyond those of every route."""
+    return v2_errors(*refused) | own

@@ -5,16 +5,17 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from service.reference import render
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(tags=["documentation"])
+_TO_DOCS = {"description": "To docs.", "headers": {"Location": {"schema": {"type": "string"}, "required": True}}}
 
 
-@router.get("/docs")
+@router.get("/docs", responses={200: {"description": "The page."}}, response_class=HTMLResponse)
 async def docs(request: Request) -> HTMLResponse:
     """Shows the OpenAPI document to people."""
     return HTMLResponse(render(request.app.openapi()))
 
 
-@router.get("/")
+@router.get("/", responses={307: _TO_DOCS}, response_class=RedirectResponse)
 async def front() -> RedirectResponse:
     """Leads who follows the address in the log to something that can be read."""
     return RedirectResponse("docs")

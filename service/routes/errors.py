@@ -14,7 +14,7 @@ _EXAMPLE = {"code": "queue-full", "status": 429, "title": "Queue full", "descrip
 
 @router.get(
     "/errors/{code}",
-    responses=answers(json_answer("What it means.", _EXAMPLE), 404),
+    responses=answers(json_answer("What it means.", "ErrorKind", full=_EXAMPLE), 404),
     response_class=Response,
 )
 async def explain(

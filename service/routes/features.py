@@ -22,7 +22,7 @@ _FORMATS = ", ".join(form.name for form in FORMATS)
 
 @router.post(
     "/features",
-    responses=answers(FEATURES_ANSWER, 400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+    responses=answers(FEATURES_ANSWER, 400, 401, 404, 406, 408, 413, 415, 422, 429, 503, 504),
     openapi_extra=IMAGES_BODY,
     response_class=Response,
 )

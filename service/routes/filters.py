@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.bundle import Bundle
+from service.errors import Draining, NotReady
 from service.filters import Kind, draw_filter, draw_grid, pick_filters
 from service.guards import Guard
 from service.intake import list_header
@@ -26,7 +27,7 @@ Columns = Annotated[int | None, Query(ge=1, description="Filters in a row; left 
 
 @router.get(
     "/filters",
-    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504) | UNCHANGED,
+    responses=answers(PNG_ANSWER, 400, 401, 404, 429, NotReady, Draining, 504) | UNCHANGED,
     response_class=Response,
 )
 async def all_filters(
@@ -45,7 +46,7 @@ async def all_filters(
 
 @router.get(
     "/filters/{index}",
-    responses=answers(PNG_ANSWER, 400, 401, 404, 429, 500, 503, 504) | UNCHANGED,
+    responses=answers(PNG_ANSWER, 400, 401, 404, 429, NotReady, Draining, 504) | UNCHANGED,
     response_class=Response,
 )
 async def one_filter(

@@ -8,17 +8,23 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
+from service.errors import Draining
 from service.intake import list_header
 from service.openapi import METRICS_ANSWER, answers, json_answer
 from service.state import service_of
 
 router = APIRouter(tags=["operation"])
-_EXAMPLE = {"status": "ok", "checks": [{"name": "model:cifar10-shallow", "ok": True, "age_s": 12.5, "detail": "…"}]}
+_CHECK = {"name": "model:cifar10-shallow", "ok": True, "age_s": 12.5, "detail": "…"}
+_GREEN = {"status": "ok", "checks": [_CHECK]}
+_RED = {"status": "unavailable", "checks": [_CHECK | {"ok": False}]}
 
 
 @router.get(
     "/health/live",
-    responses={200: json_answer("Alive.", _EXAMPLE), 503: json_answer("To be restarted.", _EXAMPLE)},
+    responses={
+        200: json_answer("Alive.", "Health", green=_GREEN),
+        503: json_answer("To be restarted.", "Health", red=_RED),
+    },
     response_class=Response,
 )
 async def live(request: Request) -> Response:
@@ -33,7 +39,7 @@ async def live(request: Request) -> Response:
 
 @router.get(
     "/health/ready",
-    responses={200: json_answer("Ready.", _EXAMPLE), 503: json_answer("Not now.", _EXAMPLE)},
+    responses={200: json_answer("Ready.", "Health", green=_GREEN), 503: json_answer("Not now.", "Health", red=_RED)},
     response_class=Response,
 )
 async def ready(request: Request) -> Response:
@@ -49,7 +55,8 @@ async def ready(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    responses=answers(METRICS_ANSWER, 500),
+    # It writes in another thread, and is not waited for when the drain time is over.
+    responses=answers(METRICS_ANSWER, Draining),
     response_class=Response,
 )
 async def metrics(request: Request) -> Response:

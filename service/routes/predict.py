@@ -25,7 +25,7 @@ _WANTS = frozenset(("logits",))
 
 @router.post(
     "/predict",
-    responses=answers(PREDICT_ANSWER, 400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+    responses=answers(PREDICT_ANSWER, 400, 401, 404, 406, 408, 413, 415, 422, 429, 503, 504),
     openapi_extra=IMAGES_BODY,
     response_class=Response,
 )

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 
-from service.errors import Malformed
+from service.errors import Draining, Malformed, NotReady
 from service.flow import Answered, Ask, Order, answer
 from service.intake import header, parse_json, read_body
 from service.model import Model
-from service.openapi_v2 import EXAMPLES, INDEX_BODY, INFER_ANSWER, INFER_BODY, VERSION, v2_answers
+from service.openapi_errors import Answers, Refused
+from service.openapi_v2 import ANSWERS, INDEX_BODY, INFER_ANSWER, INFER_BODY, VERSION, v2_answers
 from service.routes.parameters import ModelPrecision
 from service.state import service_of
 from service.v2 import metadata
@@ -23,7 +24,7 @@ Handler = Callable[..., Awaitable[Response]]
 
 
 def _for_models(
-    method: str, rest: str, success: dict[str, Any], *statuses: int, body: Mapping[str, Any] | None = None
+    method: str, rest: str, own: Answers, *refused: Refused, body: Mapping[str, Any] | None = None
 ) -> Callable[[Handler], Handler]:
     """Puts a handler under a model, and under a version of it, which then is in the path's parameters."""
 
@@ -34,7 +35,7 @@ def _for_models(
                 path + rest,
                 handler,
                 methods=[method],
-                responses=v2_answers(success, *statuses),
+                responses=v2_answers(own, *refused),
                 openapi_extra=extra,
                 response_class=Response,
             )
@@ -43,13 +44,13 @@ def _for_models(
     return register
 
 
-@router.get("", responses=v2_answers(EXAMPLES["server"], 401, 500, 503), response_class=Response)
+@router.get("", responses=v2_answers(ANSWERS["server"], 401, Draining), response_class=Response)
 async def server() -> Response:
     """Describes the server: its name, version and extensions."""
     return _json(metadata.of_server())
 
 
-@router.get("/health/live", responses=v2_answers(EXAMPLES["live"], 503), response_class=Response)
+@router.get("/health/live", responses=v2_answers(ANSWERS["live"]), response_class=Response)
 async def live(request: Request) -> Response:
     """Tells whether the process still works."""
     service = service_of(request)
@@ -57,7 +58,7 @@ async def live(request: Request) -> Response:
     return _health({"live": not stuck}, f"dead or stuck: {', '.join(stuck)}" if stuck else None)
 
 
-@router.get("/health/ready", responses=v2_answers(EXAMPLES["ready"], 503), response_class=Response)
+@router.get("/health/ready", responses=v2_answers(ANSWERS["ready"]), response_class=Response)
 async def ready(request: Request) -> Response:
     """Tells whether requests for every model will be answered."""
     service = service_of(request)
@@ -68,7 +69,7 @@ async def ready(request: Request) -> Response:
 
 @router.post(
     "/repository/index",
-    responses=v2_answers(EXAMPLES["index"], 400, 401, 408, 413, 415, 500, 503),
+    responses=v2_answers(ANSWERS["index"], 400, 401, 408, 413, 415, Draining),
     openapi_extra=INDEX_BODY,
     response_class=Response,
 )
@@ -80,39 +81,39 @@ async def index(request: Request) -> Response:
     return _json([_state(model) for model in models])
 
 
-@router.get("/models/stats", responses=v2_answers(EXAMPLES["stats"], 401, 500, 503), response_class=Response)
+@router.get("/models/stats", responses=v2_answers(ANSWERS["stats"], 401, Draining), response_class=Response)
 async def all_statistics(request: Request) -> Response:
     """Counts requests, runs and their times, for every model."""
     return _statistics(*service_of(request).registry.models.values())
 
 
-@_for_models("GET", "", EXAMPLES["model"], 401, 404, 500, 503)
+@_for_models("GET", "", ANSWERS["model"], 401, 404, NotReady, Draining)
 async def model(request: Request, name: Name) -> Response:
     """Describes a model: its versions, inputs and outputs."""
     return _json(metadata.of_model(_named(request, name)))
 
 
-@_for_models("GET", "/ready", EXAMPLES["model ready"], 401, 404, 503)
+@_for_models("GET", "/ready", ANSWERS["model ready"], 401, 404)
 async def model_ready(request: Request, name: Name) -> Response:
     """Tells whether requests for a model will be answered."""
     found = _named(request, name)
     return _health({"name": found.name, "ready": found.ready}, None if found.ready else found.state)
 
 
-@_for_models("GET", "/config", EXAMPLES["config"], 401, 404, 500, 503)
+@_for_models("GET", "/config", ANSWERS["config"], 401, 404, NotReady, Draining)
 async def configuration(request: Request, name: Name) -> Response:
     """Describes a model in the terms of Triton's model configuration."""
     service = service_of(request)
     return _json(metadata.of_configuration(_named(request, name), service.settings))
 
 
-@_for_models("GET", "/stats", EXAMPLES["stats"], 401, 404, 500, 503)
+@_for_models("GET", "/stats", ANSWERS["stats"], 401, 404, Draining)
 async def statistics(request: Request, name: Name) -> Response:
     """Counts requests, runs and their times, for one model."""
     return _statistics(_named(request, name))
 
 
-_REFUSALS = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+_REFUSALS = (400, 401, 404, 408, 413, 415, 422, 429, 503, 504)
 
 
 @_for_models("POST", "/infer", INFER_ANSWER, *_REFUSALS, body=INFER_BODY)
