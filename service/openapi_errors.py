@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from service import errors
-from service.errors import HeadersTooLarge, Malformed, MethodNotAllowed, ServiceError
+from service.errors import HeadersTooLarge, Internal, Malformed, MethodNotAllowed, ServiceError
 from service.schemas import headers, ref
 
 Answer = dict[str, Any]
@@ -58,7 +58,7 @@ def _example(kind: Kind) -> Answer:
         "type": f"/errors/{kind.code}",
         "title": kind.title,
         "status": kind.status,
-        "detail": (kind.__doc__ or "").splitlines()[0],
+        "detail": Internal().args[0] if kind.status == 500 else (kind.__doc__ or "").splitlines()[0],
         "request_id": "7f1c0c1e5d5f4b7f8a53a1b0a4f0a4c2",
     }
     if kind.status == 422:
