@@ -18,6 +18,7 @@ from service.colours import coloured, scale_key
 from service.containers import PNG, Broken, Container, inspect, png_is_full
 from service.errors import ImageFailure
 from service.plain_png import decode_plain_png
+from service.whole_jpeg import find_damage
 
 UInt8Image = NDArray[np.uint8]
 
@@ -164,6 +165,8 @@ def _open(data: bytes, container: Container, max_pixels: int) -> Image.Image:
     elif image.width * image.height > container.width * container.height:
         raise Broken("it states its size twice")
     image.load()
+    if container.format == "JPEG" and (damage := find_damage(data, image.mode)):
+        raise Broken(f"its data is damaged or cut ({damage})")
     if container.format == "PNG":
         if _may_lack_rows(image) and not png_is_full(data):
             raise Broken("its pixels end early")

@@ -104,10 +104,6 @@ CHOICES = (
     _supervised(128, 3e-3, 0.5),
     _supervised(128, 1e-3, 0.5),
     _supervised(128, 1e-3, 0.25),
-    _supervised(128, 5e-4, 0.5),
-    _supervised(512, 1e-3, 0.5),
-    _supervised(512, 1e-3, 0.25),
-    _supervised(512, 5e-4, 0.5),
     *(
         _few_labels(base, per_class, rate, dropout)
         for base in (configs.MNIST, configs.CIFAR10)
