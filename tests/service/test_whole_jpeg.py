@@ -27,7 +27,7 @@ def photograph() -> Image.Image:
 def jpeg(kind: str) -> bytes:
     picture, stream = photograph(), io.BytesIO()
     picture = picture.convert({"grey": "L", "CMYK": "CMYK"}.get(kind, "RGB"))
-    options = {
+    options: dict[str, Any] = {
         "progressive": {"progressive": True},
         "4:4:4": {"subsampling": 0},
         "restarts": {"restart_marker_rows": 1},
