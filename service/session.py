@@ -21,7 +21,7 @@ from service.runner import CpuRunner, CudaRunner, Runner
 _EXTERNAL_DATA = b"\n\x08location\x12"
 _MOST_RUNS = 4
 _MAX_BATCH = 32
-_RUN_BYTES: dict[Precision, int] = {"exact": 512 * 1024, "fast": 1024 * 1024}
+_RUN_BYTES: dict[Precision, int] = {"exact": 384 * 1024, "fast": 1024 * 1024}
 """Features of a run on the CPU, at most, unless told otherwise. A convolution is computed image by image and gains
 nothing from company, but around each run threads wait for the interpreter: with 256 KiB a busy server did 6-15 % less.
 Memory grows with a run, most of all that of the exact graph, whose intermediate numbers are four times as long."""
@@ -85,6 +85,7 @@ class Session:
             self.runs = runs or 1
         self._runner, self._alone = self._runners(graph, threads)
         self._running, self._overlapped, self._lock = 0, -math.inf, threading.Lock()
+        self._golden_batch = self.max_batch
         self._golden = GoldenImages(bundle, self.outputs, precision)
 
     def run(self, images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
@@ -145,8 +146,13 @@ class Session:
         return runner, CpuRunner(open_session(graph, "cpu", threads, alone=True), self.outputs)
 
     def check_golden(self) -> Golden:
-        """Computes the golden images again and compares with what training computed."""
-        return self._golden.check(self.run, self.max_batch)
+        """Computes the golden images again and compares with what training computed.
+
+        The first time in the largest batches; later one by one, since other runs may be under way, and the memory of
+        one more large batch would be kept.
+        """
+        batch, self._golden_batch = self._golden_batch, 1
+        return self._golden.check(self.run, batch)
 
     def _float_outputs(self) -> dict[str, tuple[int, ...]]:
         """Lists the outputs that clients can ask for: float32, one row an image, of a fixed shape."""

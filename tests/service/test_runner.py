@@ -167,12 +167,27 @@ def test_the_number_of_runs(models_dir: Path, threads: int, runs: int, expected_
 
 @pytest.mark.parametrize(
     ("name", "precision", "expected"),
-    [("cifar10-shallow", "exact", 4), ("cifar10-shallow", "fast", 8), ("mnist-shallow", "exact", 10)],
+    [("cifar10-shallow", "exact", 3), ("cifar10-shallow", "fast", 8), ("mnist-shallow", "exact", 7)],
 )
 def test_the_size_of_a_batch_that_nobody_chose(name: str, precision: Precision, expected: int) -> None:
     models = Path(__file__).parents[2] / "models"
     bundle = load_bundle(models / name / find_versions(models)[name][0])
     assert Session(bundle, "cpu", 1, precision=precision).max_batch == expected
+
+
+def test_golden_images_are_computed_one_by_one_beside_other_runs(models_dir: Path) -> None:
+    session = Session(load_bundle(models_dir / "mnist-shallow" / "1"), "cpu", 1, max_batch=7)
+    sizes: list[int] = []
+    plain = session.run
+
+    def watched(images: NDArray[np.uint8], wants: frozenset[str]) -> dict[str, NDArray[np.float32]]:
+        sizes.append(len(images))
+        return plain(images, wants)
+
+    session.run = watched  # type: ignore[method-assign]
+    for expected in ([7, 7, 2], [1] * 16, [1] * 16):
+        assert session.check_golden().ok and sizes == expected
+        sizes.clear()
 
 
 def test_small_models_have_large_batches(session: Session) -> None:
