@@ -36,8 +36,12 @@ def member_of(properties: Mapping[str, Schema], *optional: str, **more: Any) -> 
 
 _SOURCE = {"model": _TEXT, "version": _TEXT}
 _SKIPPED = {
-    "indices": listed(_COUNT, "Only with on_error=skip: the place in the request of what each row or item is for."),
-    "errors": listed(ref("ImageFailure"), "Only with on_error=skip: what failed."),
+    "indices": listed(
+        _COUNT,
+        "Only with on_error=skip: the place in the request of what each row or item is for. Of a model that takes images "
+        "in pairs it counts pairs.",
+    ),
+    "errors": listed(ref("ImageFailure"), "Only with on_error=skip: the images that failed, counted one by one."),
 }
 _BOTH_OR_NONE = {"dependentRequired": {"indices": ["errors"], "errors": ["indices"]}}
 _CLASS = {"label": _TEXT, "index": _COUNT, "probability": {"type": "number", "minimum": 0, "maximum": 1}}
