@@ -38,8 +38,8 @@ _SOURCE = {"model": _TEXT, "version": _TEXT}
 _SKIPPED = {
     "indices": listed(
         _COUNT,
-        "Only with on_error=skip: the place in the request of what each row or item is for. Of a model that takes images "
-        "in pairs it counts pairs.",
+        "Only with on_error=skip: the place in the request of what each row or item is for. Of a model that takes "
+        "images in pairs it counts pairs.",
     ),
     "errors": listed(ref("ImageFailure"), "Only with on_error=skip: the images that failed, counted one by one."),
 }
