@@ -5,8 +5,8 @@ import dataclasses
 from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.reproduce.catalogue import configs
 from training.reproduce.catalogue.best import STRONG, mnist_deep, on_128_maps
-from training.reproduce.catalogue.claims import STEPS, supervised_labels
-from training.reproduce.catalogue.figures import PASSES, supervised, training_of
+from training.reproduce.catalogue.claims import STEPS, few_labels_training
+from training.reproduce.catalogue.figures import PASSES, SUPERVISED_TRAINING, training_of
 from training.reproduce.jobs.sca import ValidationRun
 from training.reproduce.jobs.supervised import FewLabelsTrial, SupervisedTrial
 from training.reproduce.rows import Row
@@ -70,7 +70,7 @@ def _supervised(maps: int, rate: float, dropout: float, passes: int = PASSES) ->
     answer = f"learning rate {rate:g}, dropout {dropout:g}" + (f", {passes} passes" if passes != PASSES else "")
     training = training_of(passes, rate, dropout)
     job = SupervisedTrial(configs.cifar10(maps, "whitened", own_rate=False), training)
-    system = f"{name}: {answer}" + (" (used)" if training == supervised(maps) else "")
+    system = f"{name}: {answer}" + (" (used)" if training == SUPERVISED_TRAINING else "")
     return Row(f"choice {name} {answer}", "choices", system, unit, None, job)
 
 
@@ -78,7 +78,7 @@ def _few_labels(base: RunConfig, per_class: int, rate: float, dropout: float) ->
     """The same with few labels."""
     name = f"{base.dataset} supervised, {per_class} labels a class"
     answer = f"learning rate {rate:g}, dropout {dropout:g}"
-    used = supervised_labels(base.dataset, per_class)
+    used = few_labels_training(per_class)
     training = dataclasses.replace(used, learning_rate=rate, dropout=dropout)
     system = f"{name}: {answer}" + (" (used)" if training == used else "")
     job = FewLabelsTrial(base, per_class, training)

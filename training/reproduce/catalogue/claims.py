@@ -142,8 +142,8 @@ STEPS = {10: 200, 100: 1000, 1000: 2000}
 """Gradient steps of the supervised net."""
 
 
-def supervised_labels(dataset: str, per_class: int) -> Training:
-    """How the supervised net is trained on few labels of a data set."""
+def few_labels_training(per_class: int) -> Training:
+    """How the supervised net is trained on so many labels a class."""
     return Training(STEPS[per_class])
 
 
@@ -163,7 +163,7 @@ def _labels() -> tuple[Row, ...]:
                 "pixels": ("Raw pixels", FewLabels(config, count, draws, "pixels", TURNS[count])),
                 "supervised": (
                     "Supervised net, same architecture",
-                    FewLabelsSupervised(config, count, draws, supervised_labels(config.dataset, count)),
+                    FewLabelsSupervised(config, count, draws, few_labels_training(count)),
                 ),
             }
             rows += [

@@ -46,9 +46,8 @@ def training_of(passes: int, rate: float, dropout: float) -> Training:
     return Training(steps=passes * (50_000 // 64), learning_rate=rate, dropout=dropout)
 
 
-def supervised(maps: int) -> Training:
-    """How the supervised net of so many maps is trained."""
-    return training_of(PASSES, 1e-3, 0.25)
+SUPERVISED_TRAINING = training_of(PASSES, 1e-3, 0.25)
+"""How the supervised net of any size is trained."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Point:
             case "k-means":
                 return KMeansFinal("cifar10", self.maps, whiten=self.images == "whitened", probe=OF_PATCHES)
             case "supervised":
-                return SupervisedFinal(configs.cifar10(self.maps, self.images, own_rate=False), supervised(self.maps))
+                return SupervisedFinal(configs.cifar10(self.maps, self.images, own_rate=False), SUPERVISED_TRAINING)
 
 
 def _sizes(system: System, images: Images) -> tuple[int, ...]:

@@ -72,6 +72,21 @@ def _outcome(net: SupervisedNet, accuracy: float, config: RunConfig) -> Outcome:
     return Outcome(round(in_metric(100 * accuracy, config.metric), 4), facts)
 
 
+def _trial(
+    config: RunConfig, training: Training, bench: Bench, seed: int, folder: Path, per_class: int | None = None
+) -> Outcome:
+    """Learns from images that are not held out, all or so many a class; judged by all that are held out."""
+    train = bench.blind(config.dataset).train.shuffled(seed, config.probe.validation_fraction)
+    fitted = len(train.labels) - train.held_out
+    images, labels = train.images[:fitted], train.labels[:fitted]
+    if per_class is not None:
+        rows = draw(labels, per_class, seed, 0).ravel()
+        images, labels = train.images[rows], labels[rows]
+    net = network(config, seed, bench, training, len(labels))
+    net.fit(images, labels, checkpoint=folder / CHECKPOINT)
+    return _outcome(net, net.accuracy(train.images[fitted:], train.labels[fitted:]), config)
+
+
 @dataclass(frozen=True)
 class SupervisedFinal:
     """Trained with all labels; then the test set.
@@ -122,12 +137,7 @@ class SupervisedTrial:
 
     def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
         """See `Job`."""
-        dataset = bench.blind(self.config.dataset)
-        train = dataset.train.shuffled(seed, self.config.probe.validation_fraction)
-        fitted = len(train.labels) - train.held_out
-        net = network(self.config, seed, bench, self.training, fitted)
-        net.fit(train.images[:fitted], train.labels[:fitted], checkpoint=folder / CHECKPOINT)
-        return _outcome(net, net.accuracy(train.images[fitted:], train.labels[fitted:]), self.config)
+        return _trial(self.config, self.training, bench, seed, folder)
 
 
 @dataclass(frozen=True)
@@ -192,9 +202,4 @@ class FewLabelsTrial:
 
     def run(self, bench: Bench, seed: int, folder: Path) -> Outcome:
         """See `Job`."""
-        train = bench.blind(self.config.dataset).train.shuffled(seed, self.config.probe.validation_fraction)
-        fitted = len(train.labels) - train.held_out
-        rows = draw(train.labels[:fitted], self.per_class, seed, 0).ravel()
-        net = network(self.config, seed, bench, self.training, len(rows))
-        net.fit(train.images[rows], train.labels[rows], checkpoint=folder / CHECKPOINT)
-        return _outcome(net, net.accuracy(train.images[fitted:], train.labels[fitted:]), self.config)
+        return _trial(self.config, self.training, bench, seed, folder, self.per_class)
