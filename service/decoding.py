@@ -30,20 +30,20 @@ async def decode_all(
     Returns:
         Arrays, uint8 (H, W, C), by the index of their file in ascending order; and what failed.
     """
+    given_up = threading.Event()
     if len(files) == 1 and (isinstance(files[0], ImageFailure) or is_small(files[0])):
         # A change of thread and back costs as much as decoding a thumbnail, of which the interpreter holds most anyway.
-        done = [_decode_some(rule, max_pixels, 0, files)]
+        done = [_decode_some(rule, max_pixels, given_up, 0, files)]
     else:
-        loop, wanted = asyncio.get_running_loop(), threading.Event()
-        wanted.set()
-        job = partial(_decode_some, rule, max_pixels, wanted=wanted)
+        loop = asyncio.get_running_loop()
+        job = partial(_decode_some, rule, max_pixels, given_up)
         size = max(1, min(_FILES_A_JOB, math.ceil(len(files) / threads)))
         starts = range(0, len(files), size)
         jobs = [loop.run_in_executor(pool, job, start, files[start : start + size]) for start in starts]
         try:
             done = await asyncio.gather(*jobs)
         finally:  # of a request that was given up, each thread ends the file that it is at, and begins no other
-            wanted.clear()
+            given_up.set()
     decoded: dict[int, UInt8Image] = {}
     failures: list[ImageFailure] = []
     for index, outcome in (pair for outcomes in done for pair in outcomes):
@@ -55,12 +55,12 @@ async def decode_all(
 
 
 def _decode_some(
-    rule: ImageRule, max_pixels: int, start: int, files: Sequence[File], wanted: threading.Event | None = None
+    rule: ImageRule, max_pixels: int, given_up: threading.Event, start: int, files: Sequence[File]
 ) -> list[tuple[int, UInt8Image | ImageFailure]]:
-    """Decodes files, the first of which has the index `start`, for as long as `wanted` is set."""
+    """Decodes files, the first of which has the index `start`, until they are `given_up`."""
     outcomes: list[tuple[int, UInt8Image | ImageFailure]] = []
     for index, data in enumerate(files, start):
-        if wanted is not None and not wanted.is_set():
+        if given_up.is_set():
             break
         if isinstance(data, ImageFailure):
             outcomes.append((index, data))

@@ -8,11 +8,12 @@ import re
 
 import simplejpeg
 
-_DAMAGE = re.compile(r"premature end|bad Huffman code|bad progression|(\d+) extraneous bytes before marker 0xd[0-79]")
+_DAMAGE = re.compile(
+    r"premature end|bad Huffman code|bad progression|(?P<left>\d+) extraneous bytes before marker 0xd[0-79]"
+)
 """libjpeg's warnings of lost data: what ends early, what is no code, what is left over when all pixels are there."""
 _MOST_PADDING_BYTES = 64
 """Cameras fill the space before the last marker; damage leaves hundreds or thousands of bytes there."""
-_COLOURS = {"CMYK": "CMYK"}
 
 
 def find_damage(data: bytes, mode: str) -> str | None:
@@ -27,11 +28,11 @@ def find_damage(data: bytes, mode: str) -> str | None:
     """
     try:
         simplejpeg.decode_jpeg(
-            data, colorspace=_COLOURS.get(mode, "GRAY"), min_height=1, min_width=1, min_factor=8, strict=True
+            data, "CMYK" if mode == "CMYK" else "GRAY", min_height=1, min_width=1, min_factor=8, strict=True
         )
     # Of a kind that this decoder does not know, Pillow has the say.
     except ValueError as error:
         found = _DAMAGE.search(str(error))
-        if found and int(found[1] or _MOST_PADDING_BYTES + 1) > _MOST_PADDING_BYTES:
+        if found and not (found["left"] and int(found["left"]) <= _MOST_PADDING_BYTES):
             return found[0]
     return None
