@@ -23,7 +23,7 @@ _MOST_RUNS = 4
 _MAX_BATCH = 32
 _RUN_BYTES: dict[Precision, int] = {"exact": 384 * 1024, "fast": 1024 * 1024}
 """Features of a run on the CPU, at most, unless told otherwise. A convolution is computed image by image and gains
-nothing from company, but around each run threads wait for the interpreter: with 256 KiB a busy server did some 10 % less.
+nothing from company, but around each run threads wait for the interpreter: with 256 KiB a busy server did 10 % less.
 Memory grows with a run, most of all that of the exact graph, whose intermediate numbers are four times as long."""
 
 _CALM_S = 0.02
