@@ -38,7 +38,7 @@ class Backlog:
             Draining: Nothing more may come in.
         """
         if self.closed:
-            raise Draining("The server is shutting down.")
+            raise Draining()
         waiting = self.waiting
         if waiting + images > self.limit:
             hint = "" if images <= self.limit else " It never will: send fewer images at once."
@@ -46,7 +46,6 @@ class Backlog:
                 f"The queue holds {waiting} images and has no room for {images} more.{hint}",
                 limit=self.limit,
                 actual=waiting + images,
-                headers={"Retry-After": "1"},
             )
 
     def append(self, entry: Entry) -> None:

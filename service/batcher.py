@@ -130,7 +130,7 @@ class Batcher:
         with self._wake:
             left = self._backlog.close()
             self._wake.notify_all()
-        settle([(entry, Draining("The server is shutting down.")) for entry in left])
+        settle([(entry, Draining()) for entry in left])
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -148,7 +148,7 @@ class Batcher:
             # The ticket's room becomes the entry's, so `waiting` does not move.
             self._backlog.reserved -= entry.count
             if self._backlog.closed:
-                raise Draining("The server is shutting down.")
+                raise Draining()
             self._queue(entry)
 
     def _queue(self, entry: Entry) -> None:

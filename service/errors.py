@@ -34,6 +34,8 @@ class ServiceError(Exception):
     title: ClassVar[str] = "Internal error"
     reason: ClassVar[str | None] = None
     """Its label in `sca_rejected_total`, if it counts as a refusal."""
+    always: ClassVar[Mapping[str, str]] = {}
+    """Response headers of every such error."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class ServiceError(Exception):
         self.limit = limit
         self.actual = actual
         self.failures = tuple(failures)
-        self.headers = dict(headers or {})
+        self.headers = {**self.always, **(headers or {})}
 
 
 class Malformed(ServiceError):
@@ -159,6 +161,7 @@ class QueueFull(ServiceError):
     code = "queue-full"
     title = "Queue full"
     reason = "queue_full"
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
 class HeadersTooLarge(ServiceError):
@@ -184,6 +187,7 @@ class NotReady(ServiceError):
     code = "not-ready"
     title = "Not ready"
     reason = "not_ready"
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
 class Draining(ServiceError):
@@ -193,6 +197,11 @@ class Draining(ServiceError):
     code = "draining"
     title = "Shutting down"
     reason = "draining"
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "1", "Connection": "close"}
+
+    def __init__(self) -> None:
+        """Says the fixed sentence."""
+        super().__init__("The server is shutting down.")
 
 
 class InferenceFailed(ServiceError):
@@ -201,6 +210,7 @@ class InferenceFailed(ServiceError):
     status = 503
     code = "inference-failed"
     title = "Model runtime failed"
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
 class DeadlinePassed(ServiceError):

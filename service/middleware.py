@@ -73,14 +73,9 @@ class Edge:
         except asyncio.CancelledError:
             if status or not self._service.draining:
                 raise
-            await refusal(shutting_down(), inner)(inner, receive, send_with_headers)
+            await refusal(Draining(), inner)(inner, receive, send_with_headers)
         finally:
             count_request(self._service.metrics, inner, trace, method, status or 499)
-
-
-def shutting_down() -> Draining:
-    """Makes the error of whoever has to go elsewhere."""
-    return Draining("The server is shutting down.", headers={"Connection": "close", "Retry-After": "1"})
 
 
 def headers_of(trace: Trace) -> Headers:
@@ -146,7 +141,7 @@ class Gate:
                 headers={"WWW-Authenticate": 'Bearer realm="sca"'},
             )
         if self._service.draining:
-            return shutting_down()
+            return Draining()
         return None
 
     def _has_key(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -96,7 +96,7 @@ class Model:
             NotReady: It is not loaded.
         """
         if self._bundle is None:
-            raise NotReady(f"The model {self.label} is still loading.", headers={"Retry-After": "1"})
+            raise NotReady(f"The model {self.label} is still loading.")
         return self._bundle
 
     @property
@@ -107,7 +107,7 @@ class Model:
             NotReady: It is not loaded.
         """
         if self._session is None:
-            raise NotReady(f"The model {self.label} is still loading.", headers={"Retry-After": "1"})
+            raise NotReady(f"The model {self.label} is still loading.")
         return self._session
 
     @property
@@ -118,7 +118,7 @@ class Model:
             NotReady: It is not loaded, or computes wrong numbers.
         """
         if self._batcher is None or not self.ready:
-            raise NotReady(f"The model {self.label} is not ready: {self.state}.", headers={"Retry-After": "1"})
+            raise NotReady(f"The model {self.label} is not ready: {self.state}.")
         return self._batcher
 
     def load(self, settings: Settings, metrics: Metrics, beside: "Model | None" = None) -> None:

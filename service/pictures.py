@@ -27,7 +27,7 @@ class Pictures:
         """
         if self._waiting >= MOST_WAITING:
             detail = f"{MOST_WAITING} pictures are waiting to be drawn."
-            raise QueueFull(detail, limit=MOST_WAITING, headers={"Retry-After": "1"})
+            raise QueueFull(detail, limit=MOST_WAITING)
         self._waiting += 1
         loop = asyncio.get_running_loop()
         drawn = self._pool.submit(work)

@@ -9,9 +9,9 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.batch import Entry, Rows
-from service.errors import ClientGone, DeadlinePassed
+from service.errors import ClientGone, DeadlinePassed, Draining
 from service.flow import ENDED, Answered, Order, finish, write
-from service.middleware import Headers, count_request, headers_of, shutting_down
+from service.middleware import Headers, count_request, headers_of
 from service.model import Model
 from service.state import Service
 from service.trace import trace_of
@@ -95,7 +95,7 @@ class Ride:
 
     def cancel(self, msg: object = None) -> None:
         """Gives up; the web server does so with what is left at its end."""
-        self._give_up(shutting_down())
+        self._give_up(Draining())
 
     def leave(self) -> None:
         """Gives up because the client left."""

@@ -157,6 +157,7 @@ def test_a_failing_runtime_is_503_and_a_bug_is_500_without_its_cause(new_client:
         answer = post(client, 2)
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
         assert "secret" not in answer.text
     batcher._run = works
     assert post(client).status_code == 200
