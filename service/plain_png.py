@@ -1,25 +1,25 @@
-"""A PNG that needs no conversion → its pixels, without a plugin: the same decoder in C, half the interpreter's work.
+"""A PNG that needs no conversion → its pixels, by libspng: half the time of Pillow, most of which is the interpreter's.
 
-Most small images that a service sees are of this kind: 8 bits, of the model's own size and colours, nothing but pixels
-in them. Whatever is unusual is left to `images.decode`, errors and odd files included, so that there is one place that
-judges them.
+Most small images that a service sees are of this kind: 8 bits, of the model's own size and colours, in one piece, with
+nothing but pixels in them. Whatever is unusual is left to `images.decode`, errors and odd files included, so that there
+is one place that judges them.
 """
 
+import functools
 import struct
 import zlib
 
 import numpy as np
+import pyspng
 from numpy.typing import NDArray
-from PIL import Image
 
-_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
-_HEADER = struct.Struct(">IIBBBBB")
-_CHUNK = struct.Struct(">I4s")
-_CHECKSUM = struct.Struct(">I")
 _COLOUR_TYPES = {"L": 0, "RGB": 2}
 _EIGHT_BITS = 8
-_FIRST = 8
-"""Where the first chunk begins."""
+_CHUNK = struct.Struct(">I4s")
+_BEGIN = 8 + 25
+"""Where the pixels' chunk begins: signature and header are before it."""
+_CHECKSUM = 16
+"""So many bytes before the file's end stands the checksum of that chunk: four, and then the end's twelve."""
 
 
 def decode_plain_png(data: bytes, height: int, width: int, mode: str) -> NDArray[np.uint8] | None:
@@ -32,39 +32,28 @@ def decode_plain_png(data: bytes, height: int, width: int, mode: str) -> NDArray
         mode: `L` or `RGB`, which it must be in.
 
     Returns:
-        uint8 (H, W, C), or None if the file is anything but whole and plain.
+        uint8 (H, W, C), or None if the file is anything but whole and plain. Whole means that each chunk's CRC-32 is
+        right and all rows are there; the Adler-32 inside the compression is not looked at.
     """
-    if not data.startswith(_START) or len(data) < 33:
+    start, end = _frame(height, width, mode)
+    if not (data.startswith(start) and data.endswith(end)) or len(data) < _BEGIN + _CHUNK.size + _CHECKSUM:
         return None
-    if _HEADER.unpack_from(data, 16) != (width, height, _EIGHT_BITS, _COLOUR_TYPES[mode], 0, 0, 0):
+    length = len(data) - _BEGIN - _CHUNK.size - _CHECKSUM
+    if _CHUNK.unpack_from(data, _BEGIN) != (length, b"IDAT"):
         return None
-    stream = _compressed(data)
-    if stream is None:
+    # libspng reads no further than the last row, and so misses this checksum.
+    if zlib.crc32(data[_BEGIN + 4 : -_CHECKSUM]) != int.from_bytes(data[-_CHECKSUM : -len(end)]):
         return None
     try:
-        raw = Image.frombytes(mode, (width, height), stream, "zip", mode).tobytes()
-    except (ValueError, OSError):
+        pixels: NDArray[np.uint8] = pyspng.load(data)
+    except RuntimeError:  # rows are missing, or there is no such filter
         return None
-    # Rows that never came are zero, the last one first; a picture may also be black there.
-    if raw.endswith(bytes(width * len(mode))):
-        return None
-    return np.frombuffer(raw, np.uint8).reshape(height, width, len(mode))
+    return pixels.reshape(height, width, len(mode))
 
 
-def _compressed(data: bytes) -> bytes | None:
-    """Returns the compressed pixels of a file whose checksums are right and which holds nothing besides."""
-    parts = []
-    position, size = _FIRST, len(data)
-    while position + 12 <= size:
-        length, kind = _CHUNK.unpack_from(data, position)
-        end = position + 8 + length
-        if end + 4 > size or zlib.crc32(data[position + 4 : end]) != _CHECKSUM.unpack_from(data, end)[0]:
-            return None
-        if kind == b"IDAT":
-            parts.append(data[position + 8 : end])
-        elif kind == b"IEND":
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        elif position != _FIRST:
-            return None
-        position = end + 4
-    return None
+@functools.lru_cache(maxsize=64)
+def _frame(height: int, width: int, mode: str) -> tuple[bytes, bytes]:
+    """Returns what a plain file begins with, up to its pixels, and what it ends with."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, _EIGHT_BITS, _COLOUR_TYPES[mode], 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header) - 4) + header + struct.pack(">I", zlib.crc32(header))
+    return start, struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
