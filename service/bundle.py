@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -74,7 +75,7 @@ class Bundle:
             return self.fast.file
         return self.manifest.direct.file if direct and self.manifest.direct is not None else "model.onnx"
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C) of one sample; a stereo model's C holds both views."""
         return (self.rule.height, self.rule.width, self.rule.bands * self.manifest.input.views)

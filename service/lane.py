@@ -6,7 +6,6 @@ unusual before the image is queued takes the long way from its beginning, and wh
 its end, so that errors are made in one place.
 """
 
-import math
 import time
 from typing import Any
 
@@ -132,8 +131,7 @@ def _decoded(service: Service, trace: Trace, model: Model, order: Order) -> NDAr
     if not isinstance(upload, list) or len(upload) != 1 or model.bundle.manifest.input.views != 1:
         return None
     file = upload[0]
-    values = sum(math.prod(model.session.outputs[name]) for name in order.wants)
-    if values > INLINE_VALUES or isinstance(file, ImageFailure) or not is_small(file):
+    if model.session.values(order.wants) > INLINE_VALUES or isinstance(file, ImageFailure) or not is_small(file):
         return None
     started = time.monotonic()
     pixels = decode(file, model.bundle.rule, service.settings.max_image_pixels)

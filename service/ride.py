@@ -18,7 +18,13 @@ from service.trace import trace_of
 
 
 class Connection(Protocol):
-    """What a ride needs of the web server's connection."""
+    """What a ride needs of the web server's connection.
+
+    Attributes:
+        loop: The event loop in whose thread it lives.
+    """
+
+    loop: asyncio.AbstractEventLoop
 
     def hold(self, ride: "Ride") -> None:
         """Keeps the server from ending before `release`; tells the ride if the client leaves."""
@@ -58,7 +64,7 @@ class Ride:
         """Knows what was asked, and where the answer goes."""
         self._service, self._model, self._order = service, model, order
         self._cycle, self._connection = cycle, connection
-        self._loop = asyncio.get_running_loop()
+        self._loop = connection.loop
         self._done = False
 
     def arrive(self, rows: Rows) -> None:

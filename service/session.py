@@ -80,6 +80,7 @@ class Session:
             report_fallback(self.provider)
         self._check_contract((bundle.path / self.file).as_posix())
         self.outputs = self._float_outputs()
+        self._values: dict[frozenset[str], int] = {}
         self.max_batch = max_batch or self._best_batch(precision)
         if self.provider != CPU:
             self.runs = runs or 1
@@ -117,6 +118,12 @@ class Session:
                 self._running -= 1
                 if self._running:
                     self._overlapped = time.monotonic()
+
+    def values(self, wants: frozenset[str]) -> int:
+        """Returns how many numbers these outputs have an image."""
+        if wants not in self._values:
+            self._values[wants] = sum(math.prod(self.outputs[name]) for name in wants)
+        return self._values[wants]
 
     def _best_batch(self, precision: Precision) -> int:
         """Returns how many images a run has at most if nobody says so."""
