@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -153,7 +153,10 @@ def _flags(arguments: Sequence[str]) -> dict[str, Any]:
     for name, field in Settings.model_fields.items():
         default = field.default if name not in ("api_keys", "cors_origins") else "none"
         help_text = f"{field.description} Default: {default}".replace("%", "%%")
-        parser.add_argument(f"--{_flag(name)}", dest=name, metavar=name.upper(), help=help_text)
+        metavar = name.upper()
+        if get_origin(field.annotation) is Literal:
+            metavar = "{" + ",".join(get_args(field.annotation)) + "}"
+        parser.add_argument(f"--{_flag(name)}", dest=name, metavar=metavar, help=help_text)
         if _flag(name) != name:
             parser.add_argument(f"--{name}", dest=name, help=argparse.SUPPRESS)
     try:

@@ -60,7 +60,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", choices=sorted(DEFAULT_PRESETS), help="train the shallow network of this data set")
-    what.add_argument("--preset", choices=sorted(PRESETS), help="train one of the paper's networks")
+    what.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="train a network of the paper's sizes, with our probe (as in the paper: --copies 0 --no-mirrored)",
+    )
     what.add_argument("--folder", type=Path, help="train on your own images: train/<label>/* and test/<label>/*")
     of_folder = ", ".join(f"{key} {value}" for key, value in OF_FOLDER.items())
     parser.add_argument("--name", help=f"of the bundle (default: the preset's; with --folder {FOLDER_NAME})")

@@ -94,3 +94,4 @@ def test_help_names_each_setting_once(capsys: pytest.CaptureFixture[str]) -> Non
     told = capsys.readouterr().out
     assert all(told.count(f"  --{name.replace('_', '-')} ") == 1 for name in Settings.model_fields)
     assert "--max_batch" not in told
+    assert "--precision {exact,fast}" in told and "--device {auto,cpu,cuda}" in told

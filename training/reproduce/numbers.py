@@ -58,8 +58,8 @@ class Numbers:
 
     @property
     def seconds(self) -> float | None:
-        """Mean time of a seed."""
-        taken = [result["seconds"] for result in self.results.values()]
+        """Mean time of a seed on `device`."""
+        taken = [result["seconds"] for result in self.results.values() if result["machine"]["device"] == self.device]
         return statistics.fmean(taken) if taken else None
 
 

@@ -53,6 +53,18 @@ def test_a_gpu_is_named_beside_the_time_and_in_the_command(tmp_path: Path) -> No
     assert "(NVIDIA H200) |" in page(tmp_path)
 
 
+def test_the_time_is_that_of_the_device_which_is_named(tmp_path: Path) -> None:
+    call(tmp_path, "--rows", "first", "--seeds", "3")
+    for seed, (device, seconds) in enumerate([("cpu", 5440.0), ("NVIDIA H200", 184.0), ("NVIDIA H200", 148.0)]):
+        path = tmp_path / "runs" / "results" / "first" / f"seed{seed}.json"
+        result = json.loads(path.read_text())
+        result["machine"]["device"], result["seconds"] = device, seconds
+        path.write_text(json.dumps(result))
+    call(tmp_path, "--report-only")
+    assert reported(tmp_path)["first"]["seconds"] == 166.0
+    assert "| 3 min (NVIDIA H200) |" in page(tmp_path)
+
+
 def test_numbers_of_another_machine_stay_in_the_report(tmp_path: Path) -> None:
     call(tmp_path, "--rows", "first", "--seeds", "2")
     before = page(tmp_path)
