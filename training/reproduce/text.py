@@ -79,11 +79,10 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "Few labels",
         "Test error (MNIST) or accuracy (CIFAR-10) with 10, 100 and 1000 labels a class. The probe is chosen by "
         "five-fold cross-validation on these labels alone (by one fifth of them with 1000 a class). The supervised "
-        "net learns from the same images for 200, 1000 and 2000 steps of 64 images, at a rate of 0.001, 0.003 and "
-        "0.003 and with half of the features dropped, both chosen on held-out images (see [Choices](#choices)), one "
-        "seed. Each seed's number is the mean of 4, 2 and 1 random draws. The encoder has seen all training images "
-        "and no label, the supervised net the drawn images only. The time is that of the classifiers, without the "
-        "encoder's.",
+        "net learns from the same images for 200, 1000 and 2000 steps of 64 images; its rate and the share of features "
+        "that is dropped were chosen on held-out images (see [Choices](#choices)). Each seed's number is the mean of "
+        "4, 2 and 1 random draws. The encoder has seen all training images and no label, the supervised net the drawn "
+        "images only. The time is that of the classifiers, without the encoder's.",
     ),
     "best": (
         "Past the paper",

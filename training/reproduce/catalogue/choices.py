@@ -78,7 +78,7 @@ def _few_labels(base: RunConfig, per_class: int, rate: float, dropout: float) ->
     """The same with few labels."""
     name = f"{base.dataset} supervised, {per_class} labels a class"
     answer = f"learning rate {rate:g}, dropout {dropout:g}"
-    used = few_labels_training(per_class)
+    used = few_labels_training(base.dataset, per_class)
     training = dataclasses.replace(used, learning_rate=rate, dropout=dropout)
     system = f"{name}: {answer}" + (" (used)" if training == used else "")
     job = FewLabelsTrial(base, per_class, training)
