@@ -80,34 +80,13 @@ def write_bundle(
     graph = _graph(encoder, LABELS[color_mode], size, weight, rng)
     if embedding:
         _add_outputs(graph, maps, size)
-    facts: dict[str, Any] = {
-        "schema_version": 1,
-        "name": name,
-        "version": version,
-        "dataset": "synthetic",
-        "input": {
-            "height": size,
-            "width": size,
-            "channels": bands,
-            "color_mode": color_mode,
-            "views": views,
-            "alpha_background": alpha_background,
-            "resize": {"mode": resize, "filter": "bicubic", "background": 0},
-        },
-        "labels": LABELS[color_mode],
-        "feature_dim": maps * (size // 2) ** 2,
-        "layers": [
-            {
-                "layer": 1,
-                "maps": maps,
-                "channels": bands * views,
-                "kernel": kernel,
-                "pool_width": 2,
-                "pool_stride": 2,
-                "output_shape": [maps, size // 2, size // 2],
-            }
-        ],
+    rule = {
+        "color_mode": color_mode,
+        "views": views,
+        "alpha_background": alpha_background,
+        "resize": {"mode": resize, "filter": "bicubic", "background": 0},
     }
+    facts = _facts(name, version, rule, size, encoder)
     model = _model(graph, facts)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     np.savez(folder / "filters.npz", layer1_encoder=encoder, layer1_decoder=-encoder, layer1_pixels=-encoder)
@@ -128,6 +107,32 @@ def write_bundle(
     (folder / "README.md").write_text(f"# {name}\n")
     write_manifest(folder, facts)
     return folder
+
+
+def _facts(name: str, version: str, rule: dict[str, Any], size: int, encoder: NDArray[np.float32]) -> dict[str, Any]:
+    """What a manifest says of a model with one layer, but for its files."""
+    maps, channels, kernel, _ = encoder.shape
+    bands = len(rule["color_mode"])
+    return {
+        "schema_version": 1,
+        "name": name,
+        "version": version,
+        "dataset": "synthetic",
+        "input": {"height": size, "width": size, "channels": bands, **rule},
+        "labels": LABELS[rule["color_mode"]],
+        "feature_dim": maps * (size // 2) ** 2,
+        "layers": [
+            {
+                "layer": 1,
+                "maps": maps,
+                "channels": channels,
+                "kernel": kernel,
+                "pool_width": 2,
+                "pool_stride": 2,
+                "output_shape": [maps, size // 2, size // 2],
+            }
+        ],
+    }
 
 
 def _model(graph: onnx.GraphProto, facts: dict[str, Any]) -> onnx.ModelProto:
