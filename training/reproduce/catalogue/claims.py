@@ -142,7 +142,7 @@ STEPS = {10: 200, 100: 1000, 1000: 2000}
 """Gradient steps of the supervised net."""
 CHOSEN = {
     "mnist": {10: (1e-3, 0.25), 100: (3e-3, 0.5), 1000: (3e-3, 0.5)},
-    "cifar10": {10: (1e-3, 0.5), 100: (3e-3, 0.5), 1000: (1e-3, 0.5)},
+    "cifar10": {10: (1e-3, 0.5), 100: (3e-3, 0.5), 1000: (1e-3, 0.25)},
 }
 """Its learning rate and the share of features that is dropped, as held-out images had them; see `choices`."""
 
