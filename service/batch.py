@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.loans import lasting
+
 UInt8Array = NDArray[np.uint8]
 Images = Sequence[UInt8Array] | UInt8Array
 Outputs = dict[str, NDArray[np.float32]]
@@ -118,8 +120,7 @@ def scatter(pieces: Sequence[Piece], outputs: Outputs, seconds: float) -> list[t
         position = rows.stop
         if entry.ended:
             continue
-        # A copy, since the next run may write where these rows are; with it a slow client holds no more than its own.
-        entry.parts[start] = {name: outputs[name][rows].copy() for name in entry.wants}
+        entry.parts[start] = {name: lasting(outputs[name][rows]) for name in entry.wants}
         entry.infer_s += seconds
         entry.done += stop - start
         if entry.done == entry.count:

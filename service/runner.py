@@ -9,6 +9,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
 from service.devices import gpu
+from service.loans import Loans
 
 Outputs = dict[str, NDArray[np.float32]]
 RowShapes = Mapping[str, tuple[int, ...]]
@@ -26,14 +27,15 @@ class Runner(Protocol):
             wants: Names of outputs.
 
         Returns:
-            float32 (N, …) by name; the next run in the same thread may write over them.
+            float32 (N, …) by name. Nobody writes over those that are read-only, as long as anything refers to them;
+            the next run in the same thread may write over the others.
         """
 
 
 class CpuRunner:
     """Runs where the arrays are: the session reads the batch and writes its rows in place.
 
-    Any number of threads may run at a time; each has its own buffers, as large as its largest batch was.
+    Any number of threads may run at a time; each has its own memory, as large as its largest batch was.
     """
 
     def __init__(self, session: ort.InferenceSession, rows: RowShapes) -> None:
@@ -46,18 +48,16 @@ class CpuRunner:
         """Computes a batch; see `Runner.run`."""
         binding = self._session.io_binding()
         binding.bind_cpu_input("images", images)
-        outputs = {name: self._buffer(name, len(images)) for name in wants}
+        loans: dict[str, Loans] = self._local.__dict__
+        outputs = {}
+        for name in wants:
+            if name not in loans:
+                loans[name] = Loans(self._rows[name])
+            outputs[name] = loans[name].lend(len(images))
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         self._session.run_with_iobinding(binding)
         return outputs
-
-    def _buffer(self, name: str, count: int) -> NDArray[np.float32]:
-        buffers: Outputs = self._local.__dict__
-        buffer = buffers.get(name)
-        if buffer is None or len(buffer) < count:
-            buffer = buffers[name] = np.empty((count, *self._rows[name]), np.float32)
-        return buffer[:count]
 
 
 class CudaRunner:

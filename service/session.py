@@ -97,7 +97,8 @@ class Session:
             wants: Names among `outputs`.
 
         Returns:
-            float32 (N, …) by name, as far as wanted; the next run in the same thread may write over them.
+            float32 (N, …) by name, as far as wanted; the next run in the same thread may write over those that are
+            not read-only.
 
         Raises:
             InferenceFailed: The runtime failed.

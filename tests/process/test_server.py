@@ -1,20 +1,15 @@
 """The real server against real sockets: slow, cut, greedy and vanishing clients leave it unharmed."""
 
-import contextlib
-import io
 import json
 import socket
 import threading
 import time
-from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
-from tests.bundles import smooth_images, write_bundle
 from tests.pictures import png
-from tests.process.conftest import Running, Start
+from tests.process.conftest import Running
 
 HEAD = b"POST /features HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 
@@ -178,29 +173,6 @@ def test_vanishing_clients_leave_nothing_behind(shared: Running) -> None:
         assert time.monotonic() < limit, (left, gone)
         time.sleep(0.05)
     assert shared.post("/features", body).status_code == 200
-
-
-def test_a_client_that_never_reads_is_cut_off(start: Start, tmp_path: Path) -> None:
-    # Long vectors for little work: the answer is far larger than what the kernel buffers.
-    write_bundle(tmp_path, size=96, maps=16, kernel=1)
-    server = start(tmp_path, request_timeout_s=3)
-    stream = io.BytesIO()
-    np.save(stream, smooth_images(2, 96, 96, 3).repeat(80, axis=0))
-    body = stream.getvalue()
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(("127.0.0.1", server.port))
-        connection.sendall(
-            b"POST /features?format=octet-stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
-            b"Content-Length: %d\r\n\r\n" % len(body) + body
-        )
-        time.sleep(8)
-        received = 0
-        with contextlib.suppress(ConnectionResetError):
-            while chunk := connection.recv(1 << 20):
-                received += len(chunk)
-    assert 0 < received < 160 * 36864 * 4
-    assert server.post("/predict", png()).status_code == 200
 
 
 def test_concurrent_requests_share_batches(shared: Running) -> None:
