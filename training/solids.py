@@ -107,7 +107,7 @@ def cast(solids: Sequence[Solid], camera: Camera) -> Surface:
         nearer = reached < depth[rows, columns]
         if not nearer.any():
             continue
-        world = local[nearer] @ inverse
+        world = (local[nearer][:, :, None] * inverse).sum(1)
         depth[rows, columns][nearer] = reached[nearer]
         normal[rows, columns][nearer] = world / np.linalg.norm(world, axis=1, keepdims=True)
         tone[rows, columns][nearer] = solid.tone
@@ -153,9 +153,15 @@ def _box_around(solid: Solid, camera: Camera) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
+def _along(rays: Floats, other: Floats) -> Floats:
+    """Inner products (h, w). Not by `@`, whose rounding may depend on how many rays there are: at a rim it shows."""
+    products: Floats = (rays * other).sum(2)
+    return products
+
+
 def _ball(origin: Floats, rays: Floats, _: float) -> tuple[Floats, Floats]:
     """Where rays meet the unit ball: their parameter (h, w), infinite if they do not, and the normal (h, w, 3)."""
-    squares, products = (rays * rays).sum(2), rays @ origin
+    squares, products = _along(rays, rays), _along(rays, origin)
     inside = products * products - squares * (origin @ origin - 1)
     reached = np.where(inside > 0, (-products - np.sqrt(np.maximum(inside, 0))) / squares, FAR)
     normal: Floats = origin + np.where(inside > 0, reached, np.float32(0))[..., None] * rays
@@ -179,7 +185,7 @@ def _cone(origin: Floats, rays: Floats, top: float) -> tuple[Floats, Floats]:
     flat = np.array([1, -slope * slope, 1], np.float32)
     shifted = origin + np.array([0, mean / slope if slope else 0, 0], np.float32)
     rest = 0.0 if slope else mean * mean
-    squares, products = (rays * rays) @ flat, rays @ (flat * shifted)
+    squares, products = _along(rays * rays, flat), _along(rays, flat * shifted)
     inside = products * products - squares * ((flat * shifted) @ shifted - rest)
     root = np.sqrt(np.maximum(inside, 0))
     squares = np.where(np.abs(squares) < 1e-9, np.float32(1e-9), squares)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.sources import Pixels
+from training.workers import alone
 
 DRAW = 50_000
 """Patches cut at a time."""
@@ -76,11 +77,12 @@ class PatchWhitening:
     def fit(cls, patches: Tensor, epsilon: float) -> "PatchWhitening":
         """From normalised patches (n, d); `epsilon` is added to each eigenvalue of their covariance."""
         mean = patches.double().mean(0)
-        # the product in float32 is what costs, and is exact to 1e-6 of the variances
-        covariance = (patches.T @ patches).double() / len(patches) - torch.outer(mean, mean)
-        values, vectors = torch.linalg.eigh(covariance)
-        root = (values.clamp(min=0) + epsilon).sqrt()
-        matrix, inverse = (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
+        with alone():  # the order of a product's sums may depend on the threads
+            # the product in float32 is what costs, and is exact to 1e-6 of the variances
+            covariance = (patches.T @ patches).double() / len(patches) - torch.outer(mean, mean)
+            values, vectors = torch.linalg.eigh(covariance)
+            root = (values.clamp(min=0) + epsilon).sqrt()
+            matrix, inverse = (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
         return cls(mean.float(), matrix.float(), inverse.float())
 
     @classmethod
