@@ -59,14 +59,18 @@ def plain_export(exact: bytes) -> bytes:
         x = _whiten(writer, _contrast(writer, x, _epsilon(graph)), graph, facts["input"])
     else:
         x = writer.add("Div", [x, writer.constant("white_level", np.array(255, np.float32))], "scaled")
+    pooled = []
     for block, layer in zip(graph.blocks, facts["layers"], strict=True):
         filters, bias = (graph.constants[name] for name in block.conv.input[1:3])
         scale = 1 if whitened or layer["layer"] > 1 else 255  # which our graph has put into the filters
         x = _layer(writer, x, np.float32(scale) * filters, bias, layer)
-    if mirrored:
-        x = write_mean(writer, x, facts["layers"][-1]["output_shape"])
+        pooled.append(write_mean(writer, x, layer["output_shape"]) if mirrored else x)
     weights, bias = (graph.constants[name] for name in graph.producers["logits"].input[1:])
-    writer.add("Flatten", [x], "features", axis=1)
+    if facts.get("all_layers"):
+        rows = [writer.add("Flatten", [maps], f"{maps}.rows", axis=1) for maps in pooled]
+        writer.add("Concat", rows, "features", axis=1)
+    else:
+        writer.add("Flatten", [pooled[-1]], "features", axis=1)
     given = [writer.constant("probe.weight", weights.T), writer.constant("probe.bias", bias)]
     writer.add("Gemm", ["features", *given], "logits", transB=1)
     outputs = [output for output in graph.model.graph.output if output.name in ("features", "logits")]

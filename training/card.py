@@ -82,8 +82,15 @@ def _ends(model: TrainedModel) -> str:
     features, classes = model.probe.weights.shape
     return filled(
         f"Input: {_input(model)}. Output: {features:,} features and {classes} logits. Preprocessing (inside the "
-        f"graph): {_preprocessing(model)}.{_mirrored(model)}"
+        f"graph): {_preprocessing(model)}.{_of_all_layers(model)}{_mirrored(model)}"
     )
+
+
+def _of_all_layers(model: TrainedModel) -> str:
+    """What to say of features of several layers, after a space; nothing of others."""
+    if not model.config.all_layers:
+        return ""
+    return " Features are the pooled maps of all layers, side by side; the paper's are the last layer's alone."
 
 
 def _mirrored(model: TrainedModel) -> str:

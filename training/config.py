@@ -126,7 +126,10 @@ class ProbeConfig:
 
 def plain(settings: Any) -> dict[str, Any]:
     """A frozen dataclass of settings as JSON types; without what the paper's networks, or most, do not have."""
-    skipped = (("augmentation", None), ("mirrored", False), ("elastic", 0.0), ("dropout", 0.5))
+    skipped = (
+        *(("augmentation", None), ("mirrored", False), ("all_layers", False)),
+        *(("elastic", 0.0), ("dropout", 0.5)),
+    )
     fields: dict[str, Any] = dataclasses.asdict(
         settings, dict_factory=lambda items: dict(item for item in items if item not in skipped)
     )
@@ -157,6 +160,8 @@ class RunConfig:
     mirrored: bool = False
     """Pooled maps are the mean of the image's and its mirror image's (the paper's are the image's); takes twice as
     long."""
+    all_layers: bool = False
+    """Features are the pooled maps of all layers, side by side (the paper's are the last layer's)."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     seed: int = 0
     """Seeds the initial filters, the order of the images and the validation split."""
@@ -166,11 +171,13 @@ class RunConfig:
     """How the paper states the figure."""
 
     def __post_init__(self) -> None:
-        """Refuse a seed that numpy or torch would not take."""
+        """Refuse a seed that numpy or torch would not take, and to bring together what is one."""
         if self.seed < 0:
             raise ValueError(f"seed must not be negative: {self.seed}")
         if self.seed >= 1 << 63:
             raise ValueError(f"seed must be below 2**63: {self.seed}")
+        if self.all_layers and len(self.layers) < 2:
+            raise ValueError("all_layers: there is but one layer")
 
     def to_json(self) -> dict[str, Any]:
         """The config as plain JSON types."""

@@ -85,6 +85,7 @@ class TrainedModel:
             "labels": list(self.dataset.label_names),
             "feature_dim": self.probe.weights.shape[0],
             "embedding_dim": self._embedding_dim(),
+            **({"all_layers": True} if self.config.all_layers else {}),
             "layers": [
                 {
                     "layer": index,

@@ -1,6 +1,6 @@
 """Images in, pooled maps out: a batch at a time for the next layer, or all of them as one matrix for the probe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,32 +53,45 @@ class BatchExtractor:
             for layer, size in zip(extractor.stack(), inputs, strict=False)
         ]
         self.shape = extractor.output_shape(height, width) if shapes else None
+        self.columns = extractor.feature_count(height, width) if shapes else 0
 
     def __call__(self, samples: Tensor) -> Tensor:
         """uint8 (N, H, W, V * C) to float32 (N, V * M, H', W'), channels last; without layers, their input."""
         if self.shape is None:
             return self._through(samples, 0)
         out = torch.empty((len(samples), *self.shape), device=self.device, memory_format=torch.channels_last)
-        self._write(samples, out)
+        self._write(samples, out, self._top)
         return out
 
     def features(self, samples: Tensor) -> Tensor:
         """uint8 (N, H, W, V * C) to float16 (N, D), map by map."""
         assert self.shape is not None, "features come from a layer"
-        out = torch.empty((len(samples), *self.shape), dtype=torch.float16, device=self.device)
-        self._write(samples, out)
-        return out.flatten(1)
+        out = torch.empty((len(samples), self.columns), dtype=torch.float16, device=self.device)
+        if self.extractor.all_layers:
+            self._write(samples, out, self._side_by_side)
+        else:
+            self._write(samples, out.view(len(samples), *self.shape), self._top)
+        return out
 
-    def _write(self, samples: Tensor, out: Tensor) -> None:
+    def _write(self, samples: Tensor, out: Tensor, through: Callable[[Tensor], Tensor]) -> None:
         def work(start: int, stop: int) -> None:
             with torch.no_grad():  # set for each thread
-                maps = self.extractor.averaged(self._top, samples[start:stop])
+                maps = self.extractor.averaged(through, samples[start:stop])
                 out[start:stop] = maps.reshape(stop - start, *out.shape[1:])
 
         spread(work, len(samples), self.device)
 
     def _top(self, samples: Tensor) -> Tensor:
         return self._through(samples, len(self.stages))
+
+    def _side_by_side(self, samples: Tensor) -> Tensor:
+        """The pooled maps of all layers, (N, D). Those of a layer are whole before the next one begins."""
+        maps, rows = self._through(samples, 0), []
+        for layer, chunk in self.stages:
+            step = chunk * self.extractor.framing.views
+            maps = torch.cat([layer(maps[i : i + step]) for i in range(0, len(maps), step)])
+            rows.append(maps.reshape(len(samples), -1))
+        return torch.cat(rows, 1)
 
     def _through(self, samples: Tensor, stage: int) -> Tensor:
         """The views of samples through the first `stage` layers."""
@@ -113,9 +126,8 @@ def extract(
     """
     total = sum(stop - start for start, stop in ranges)
     _, height, width, _ = images.shape
-    maps, out_height, out_width = extractor.output_shape(height, width)
-    out = features.room(total, maps * out_height * out_width, spill, device)
     pooled = BatchExtractor(extractor, height, width, device)
+    out = features.room(total, pooled.columns, spill, device)
     row = 0
     with alone(), tqdm(total=total, unit="img", desc=name, disable=not parallel.is_first()) as bar:
         numbers = (

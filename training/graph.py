@@ -5,6 +5,7 @@ is the same to the byte for the same weights.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,16 +61,16 @@ def build(
         extractor.framing.size(height, width),
         *((rows, columns) for _, rows, columns in extractor.shapes(height, width)),
     ]
+    pooled = []
     for index, layer in enumerate(layers, 1):
         filters = first_filters if index == 1 else layer.encoder
         x = _layer(writer, layer, filters, f"layer{index}", x, sizes[index - 1], direct)
-    if extractor.mirrored:
-        x = write_mean(writer, x, extractor.shapes(height, width)[-1])
+        pooled.append(x)
+    top = _features(writer, extractor, pooled, height, width)
     views = extractor.framing.views
-    _flatten(writer, x, views, probe.weights.shape[0], "features")
     weights = [writer.constant("probe.weights", probe.weights), writer.constant("probe.bias", probe.bias)]
     writer.add("Gemm", ["features", *weights], "logits")
-    short = _embedding(writer, x, views, *extractor.shapes(height, width)[-1])
+    short = _embedding(writer, top, views, *extractor.shapes(height, width)[-1])
     size, classes = probe.weights.shape
     image = [height, width, views * layers[0].channels]
     model = _model(writer, image, {"features": size, "logits": classes, "embedding": short}, facts)
@@ -93,6 +94,22 @@ def _model(
     helper.set_model_props(model, {f"sca.{k}": json.dumps(v, ensure_ascii=False) for k, v in sorted(facts.items())})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _features(writer: GraphWriter, extractor: FeatureExtractor, pooled: Sequence[str], height: int, width: int) -> str:
+    """Write the features, of the names of all layers' pooled maps; returns the name of the top maps among them."""
+    views, used = extractor.framing.views, list(pooled if extractor.all_layers else pooled[-1:])
+    shapes = extractor.shapes(height, width)[-len(used) :]
+    if extractor.mirrored:
+        used = [write_mean(writer, maps, shape) for maps, shape in zip(used, shapes, strict=True)]
+    if len(used) == 1:
+        _flatten(writer, used[0], views, extractor.feature_count(height, width), "features")
+    else:
+        rows = [f"{maps}.features" for maps in used]
+        for maps, shape, name in zip(used, shapes, rows, strict=True):
+            _flatten(writer, maps, views, views * math.prod(shape), name)
+        writer.add("Concat", rows, "features", axis=1)
+    return used[-1]
 
 
 def _flatten(writer: GraphWriter, maps: str, views: int, size: int, name: str) -> None:

@@ -16,8 +16,7 @@ def write_mirror(writer: GraphWriter, images: str) -> str:
 
 def write_mean(writer: GraphWriter, maps: str, shape: Sequence[int]) -> str:
     """Maps (2 * N, *shape), first of all images, then of their mirror images, to their mean (N, *shape)."""
-    apart = writer.constant("mirrored.apart", np.array([2, -1, *shape], np.int64))
-    both = writer.add("Reshape", [maps, apart], "both_maps")
-    return writer.add(
-        "ReduceMean", [both, writer.constant("mirrored.axis", np.zeros(1, np.int64))], "mean_maps", keepdims=0
-    )
+    apart = writer.constant(f"{maps}.apart", np.array([2, -1, *shape], np.int64))
+    both = writer.add("Reshape", [maps, apart], f"{maps}.both")
+    axis = writer.constant(f"{maps}.axis", np.zeros(1, np.int64))
+    return writer.add("ReduceMean", [both, axis], f"{maps}.mean", keepdims=0)

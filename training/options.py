@@ -46,6 +46,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="features are the mean of the image's and its mirror image's; serving takes twice as long "
         "(default: as the preset says)",
     )
+    parser.add_argument(
+        "--all-layers",
+        action=argparse.BooleanOptionalAction,
+        help="features are the maps of all layers, side by side, and not those of the last one alone "
+        "(default: as the preset says)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
 
@@ -141,7 +147,11 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     probe = config.probe if options.copies is None else _with_copies(config, options.copies)
     whitening = options.whitening or config.whitening
     mirrored = config.mirrored if options.mirrored is None else options.mirrored
-    decided = {"probe": probe, "seed": options.seed, "whitening": whitening, "mirrored": mirrored}
+    all_layers = config.all_layers if options.all_layers is None else options.all_layers
+    if all_layers and len(layers) < 2:
+        raise OptionError(f"--all-layers: {config.name} has but one layer")
+    decided = {"probe": probe, "seed": options.seed, "whitening": whitening}
+    decided |= {"mirrored": mirrored, "all_layers": all_layers}
     return dataclasses.replace(config, name=options.name, layers=tuple(layers), **decided)
 
 

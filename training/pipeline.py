@@ -125,7 +125,7 @@ class Pipeline:
         for index in range(1, len(self.config.layers) + 1):
             with self.folder.timed(f"layer{index}"):
                 layers.append(self._layer(index, preprocessing, layers))
-        return FeatureExtractor(preprocessing, layers, self.framing, self.config.mirrored)
+        return FeatureExtractor(preprocessing, layers, self.framing, self.config.mirrored, self.config.all_layers)
 
     def _preprocessing(self) -> Preprocessing:
         path = self.folder / "whitening.npz"
@@ -201,7 +201,7 @@ class Pipeline:
             fitted, validating = (
                 sum(stop - start for start, stop in part) for part in (ranges[:copies], [ranges[copies]])
             )
-            classes, maps = len(self.dataset.label_names), self.config.layers[-1].maps * self.framing.views
+            classes, maps = len(self.dataset.label_names), extractor.feature_maps(*images.shape[1:3])
             return work(ProbeFit(features, labels, classes, maps, self.config.probe, self.journal, fitted, validating))
         finally:
             spill.unlink(missing_ok=True)

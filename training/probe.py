@@ -14,7 +14,7 @@ from training.config import ProbeConfig
 from training.features import FeatureFile, Features, part
 from training.journal import Journal
 from training.losses import LOSSES
-from training.scaling import DesignMatrix, Scaling
+from training.scaling import DesignMatrix, Maps, Scaling
 from training.solver import Sketch, minimise
 from training.splits import DataError, held_out_of
 from training.workers import alone
@@ -93,7 +93,7 @@ class ProbeFit:
             with several processes, this one's.
         labels: (N,) int64.
         classes: K.
-        maps: maps that the features come from, equally many each.
+        maps: maps that the features come from, see `Scaling.fit`.
         config: what to try.
         journal: where the curves go.
         fitted: rows before the validating ones; by default what `config.validation_fraction` leaves.
@@ -105,7 +105,7 @@ class ProbeFit:
         features: Features,
         labels: Tensor,
         classes: int,
-        maps: int,
+        maps: Maps,
         config: ProbeConfig,
         journal: Journal,
         fitted: int | None = None,

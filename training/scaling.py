@@ -1,5 +1,6 @@
 """Stored features in; the probe's view of them, standardised, as two matrix products out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ from training.workers import spread
 
 NARROW = 32
 """Columns up to which the transposed product is faster as (J, N) x (N, D) than as (D, N) x (N, J), by measurement."""
+
+Maps = int | Sequence[tuple[int, int]]
+"""Maps that own equally many features each; or some, and features of each, then some more."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,32 @@ class Scaling:
     scale: Tensor
 
     @classmethod
-    def fit(cls, features: Features, maps: int) -> "Scaling":
-        """Measure features (N, D) of which each map owns D / maps consecutive ones; N over all processes."""
+    def fit(cls, features: Features, maps: Maps) -> "Scaling":
+        """Measure features (N, D), of which each map owns consecutive ones; N over all processes.
+
+        Args:
+            features: (N, D), this process's rows.
+            maps: how many own D / maps features each, or as `FeatureExtractor.feature_maps` says.
+        """
         device = CPU if isinstance(features, FeatureFile) else features.device
         sums = torch.zeros(2, features.shape[1], dtype=torch.float64, device=device)
         for _, _, block in blocks(features):
             sums[0] += block.sum(0)
             sums[1] += block.square().sum(0)
         mean, square = parallel.sum_(sums) / parallel.total(len(features))
-        variance = (square - mean.square()).clamp(min=0).view(maps, -1).mean(1)
+        owners = [(maps, features.shape[1] // maps)] if isinstance(maps, int) else maps
+        variance = _of_maps((square - mean.square()).clamp(min=0), owners)
         # a map that never changes carries nothing: leave it at zero instead of dividing by zero, or by rounding errors
-        least = 1e-12 + 1e-6 * square.view(maps, -1).mean(1)
+        least = 1e-12 + 1e-6 * _of_maps(square, owners)
         scale = torch.where(variance > least, variance.clamp(min=1e-12).rsqrt(), 0.0)
-        return cls(mean.float(), scale.repeat_interleave(features.shape[1] // maps).float())
+        owned = torch.tensor([size for count, size in owners for _ in range(count)], device=device)
+        return cls(mean.float(), scale.repeat_interleave(owned).float())
+
+
+def _of_maps(numbers: Tensor, owners: Sequence[tuple[int, int]]) -> Tensor:
+    """The mean of each map's numbers; (D,) to as many as there are maps."""
+    parts = torch.split(numbers, [count * size for count, size in owners])
+    return torch.cat([part.view(count, size).mean(1) for part, (count, size) in zip(parts, owners, strict=True)])
 
 
 class DesignMatrix:

@@ -1,6 +1,6 @@
 """Trained layers in, the frozen feature extractor out: uint8 images to feature vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ class FeatureExtractor(nn.Module):
         layers: bottom first.
         framing: samples to what `preprocessing` takes. Each of a sample's V views goes its own way through the same
             layers; their maps are concatenated at the end.
-        mirrored: the top layer's maps are the mean of the image's and of its mirror image's, left to right.
+        mirrored: maps are the mean of the image's and of its mirror image's, left to right.
+        all_layers: features are the maps of all layers, and not of the top one alone.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class FeatureExtractor(nn.Module):
         layers: Sequence[SparseConvAutoencoder],
         framing: Framing = WHOLE,
         mirrored: bool = False,
+        all_layers: bool = False,
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
-        self.framing, self.mirrored = framing, mirrored
+        self.framing, self.mirrored, self.all_layers = framing, mirrored, all_layers
         self.layers = nn.ModuleList(layers)
 
     def stack(self) -> list[SparseConvAutoencoder]:
@@ -46,18 +48,29 @@ class FeatureExtractor(nn.Module):
         return self.averaged(self._through, images)
 
     def _through(self, images: Tensor) -> Tensor:
+        *_, x = self._stages(images)
+        return x.reshape(len(images), self.framing.views * x.shape[1], *x.shape[2:])
+
+    def _stages(self, images: Tensor) -> Iterator[Tensor]:
+        """The views, preprocessed, and then each layer's pooled maps (N * V, M, h, w)."""
         x: Tensor = self.preprocessing(self.framing(images))
+        yield x
         for layer in self.layers:
             x = layer(x)
-        return x.reshape(len(images), self.framing.views * x.shape[1], *x.shape[2:])
+            yield x
+
+    def _side_by_side(self, images: Tensor) -> Tensor:
+        _, *stages = self._stages(images)
+        return torch.cat([maps.reshape(len(images), -1) for maps in stages], 1)
 
     def averaged(self, maps: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """What `maps` makes of uint8 images (N, H, W, V * C) or, if mirrored, its mean over them and their mirrors."""
         return (maps(images) + maps(images.flip(2))) / 2 if self.mirrored else maps(images)
 
+    @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Features: uint8 (N, H, W, V * C) to float32 (N, D), D = V * M * H' * W'."""
-        return self.maps(images).flatten(1)
+        """Features: uint8 (N, H, W, V * C) to float32 (N, D), D the sum of V * M * H' * W' over their layers."""
+        return self.averaged(self._side_by_side, images) if self.all_layers else self.maps(images).flatten(1)
 
     @torch.no_grad()
     def embedding(self, maps: Tensor) -> Tensor:
@@ -86,6 +99,20 @@ class FeatureExtractor(nn.Module):
         """Shape (V * M, H', W') of `maps` for a sample of this size."""
         maps, rows, columns = self.shapes(height, width)[-1]
         return self.framing.views * maps, rows, columns
+
+    def feature_maps(self, height: int, width: int) -> list[tuple[int, int]]:
+        """The maps that features come from, those of a layer together: how many, and features of each, H' * W'.
+
+        Args:
+            height: H of a sample, in pixels.
+            width: W of a sample, in pixels.
+        """
+        shapes = self.shapes(height, width)
+        return [(self.framing.views * m, rows * columns) for m, rows, columns in shapes[0 if self.all_layers else -1 :]]
+
+    def feature_count(self, height: int, width: int) -> int:
+        """D, for samples of this size."""
+        return sum(maps * features for maps, features in self.feature_maps(height, width))
 
     @torch.no_grad()
     def pixel_filters(self, height: int, width: int) -> list[Tensor]:

@@ -1,6 +1,5 @@
 """Networks that nobody trained: all that a graph and a bundle can tell, in milliseconds."""
 
-import numpy as np
 import torch
 
 from tests.training.drawn import LABELS
@@ -28,14 +27,15 @@ def extractor(run: RunConfig, data: Dataset, seed: int = 0) -> FeatureExtractor:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
         layers.append(layer)
     framing = Framing(data.views, run.window)
-    return FeatureExtractor(whitening.fit(framed(data.train.images, framing), run), layers, framing, run.mirrored)
+    fitted = whitening.fit(framed(data.train.images, framing), run)
+    return FeatureExtractor(fitted, layers, framing, run.mirrored, run.all_layers)
 
 
 def model(run: RunConfig, data: Dataset, seed: int = 0) -> TrainedModel:
     """The same with a random probe on top."""
     network = extractor(run, data, seed)
     _, height, width, _ = data.train.images.shape
-    size = int(np.prod(network.output_shape(height, width)))
+    size = network.feature_count(height, width)
     generator = torch.Generator().manual_seed(seed + 1)
     weights = torch.randn(size, len(LABELS), generator=generator) / size**0.5
     probe = Probe(weights, torch.randn(len(LABELS), generator=generator), TRIAL, (TRIAL,))

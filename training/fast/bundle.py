@@ -52,7 +52,7 @@ def extend(folder: Path, dataset: Dataset, threads: int = 0) -> None:
     (folder / FILE).write_bytes(fast)
     _add_golden(folder / "golden.npz", OnnxModel(fast, threads))
     card = (folder / "README.md").read_text(encoding="utf-8")
-    section = _section(report, facts["input"].get("mirrored", False))
+    section = _section(report, facts["input"].get("mirrored", False) or facts.get("all_layers", False))
     (folder / "README.md").write_text(_with_section(card, section), encoding="utf-8")
     write_manifest(folder, {key: value for key, value in facts.items() if key != "files"} | {"fast": report})
 
@@ -97,11 +97,11 @@ def _add_golden(path: Path, fast: OnnxModel) -> None:
     checkpoints.save(path, arrays | halves)
 
 
-def _section(report: dict[str, Any], mirrored: bool) -> str:
+def _section(report: dict[str, Any], float_probe: bool) -> str:
     """What the model card says of the fast variant."""
     accuracy, deviation = report["accuracy"], report["deviation"]
     # a mean of two is no integer
-    parts = "convolutions and pooling" if mirrored else "convolutions, pooling and probe"
+    parts = "convolutions and pooling" if float_probe else "convolutions, pooling and probe"
     text = (
         f"`{FILE}`: {parts} in 8-bit integers, ranges taken from "
         f"{report['calibration_images']:,} training images. Test {accuracy['metric']} {accuracy['value']:.2f} %. On "

@@ -37,14 +37,15 @@ def pooled(layer: LayerConfig, size: int) -> int:
 def network_seconds(config: RunConfig) -> tuple[float, float, int]:
     """Training the layers; one image through all of them; features of an image."""
     images, _, size, channels = SIZES[config.dataset]
-    training = through = 0.0
+    training, through, features = 0.0, 0.0, 0
     for layer in config.layers:
         one = layer_seconds(layer, size, channels)
         seen = layer.epochs * min(layer.images or images, images)
         training += seen * (through + one)
         through += one
         size, channels = pooled(layer, size), layer.maps
-    return training, through * (2 if config.mirrored else 1), channels * size * size
+        features = channels * size * size + (features if config.all_layers else 0)
+    return training, through * (2 if config.mirrored else 1), features
 
 
 def probe_seconds(images: int, features: int, config: ProbeConfig, final: bool = True) -> float:

@@ -95,6 +95,15 @@ BEST = (
         note=f"the probe also sees 6 {COPIES}; the paper has 2048 maps",
     ),
     Row(
+        "mnist deep 128+512 both layers",
+        "best",
+        "**Deep SCA, 128 and 512 maps, features of both layers**",
+        ERROR,
+        0.48,
+        FinalRun(dataclasses.replace(mnist_deep(512, 3, (0.03, 0.1, 0.3)), all_layers=True)),
+        note=f"the probe also sees 3 {COPIES}; the paper has 2048 maps, and features of the last layer alone",
+    ),
+    Row(
         "mnist deep 128+1024 with copies",
         "best",
         "**Deep SCA, 128 and 1024 maps**",

@@ -64,6 +64,12 @@ def _digits(elastic: float) -> Row:
     return _row("mnist deep 128+2048", f"6 copies{bent}", mnist_deep(2048, 6, STRONG, elastic), not elastic)
 
 
+def _layers_of_digits(all_layers: bool) -> Row:
+    """Whether features are those of both layers."""
+    config = dataclasses.replace(mnist_deep(512, 3, (0.03, 0.1, 0.3)), all_layers=all_layers)
+    return _row("mnist deep 128+512, 3 copies", "both layers" if all_layers else "layer 2", config, all_layers)
+
+
 def _supervised(maps: int, rate: float, dropout: float, passes: int = PASSES) -> Row:
     """How fast and how long the supervised net learns, and how much it drops."""
     name, unit = f"cifar10 supervised {maps} whitened", "held-out accuracy %"
@@ -125,6 +131,7 @@ CHOICES = (
     ),
     *(_wide(maps, rate) for maps, rate in ((4096, 2.5e-4), (4096, 5e-4), (8192, 5e-4))),
     *(_digits(elastic) for elastic in (0.0, 1.5, 2.5)),
+    *(_layers_of_digits(all_layers) for all_layers in (False, True)),
     *(
         _layer_2_on_128(images, rate)
         for images, rate in ((configs.IMAGES, 2e-3), (configs.IMAGES, 5e-4), (configs.IMAGES, 2.5e-4), (None, 5e-4))
