@@ -1,6 +1,7 @@
 """Train, export, serve: what comes over HTTP is what torch computes."""
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,10 @@ def trained(run: RunConfig, channels: int, folder: Path, models: Path) -> tuple[
         one.load_state_dict({k.removeprefix("layer."): v for k, v in state.items() if k.startswith("layer.")})
         layers.append(one)
     network = FeatureExtractor(
-        whitening.restore(checkpoints.load(folder / "whitening.npz"), run), layers, mirrored=run.mirrored
+        whitening.restore(checkpoints.load(folder / "whitening.npz"), run),
+        layers,
+        mirrored=run.mirrored,
+        all_layers=run.all_layers,
     )
     images = photos(40, 14, 11, channels, seed=9).images
     probe = checkpoints.load(folder / "probe.npz")
@@ -63,10 +67,12 @@ def trained(run: RunConfig, channels: int, folder: Path, models: Path) -> tuple[
     return features.numpy(), (features @ probe["weights"] + probe["bias"]).numpy(), images
 
 
+DEEP = (layer(maps=6, epochs=1), layer(maps=9, kernel=3, epochs=1))
 RUNS = {
     "rgb": (config("separable", name="rgb"), 3),
     "grey": (config("none", name="grey"), 1),
-    "deep": (config("zca", name="deep", layers=(layer(maps=6, epochs=1), layer(maps=9, kernel=3, epochs=1))), 3),
+    "deep": (config("zca", name="deep", layers=DEEP), 3),
+    "all-layers": (config("separable", name="all-layers", layers=DEEP, all_layers=True), 3),
     "mirrored": (config("separable", name="mirrored", mirrored=True), 3),
 }
 
@@ -107,9 +113,10 @@ def test_features_by_http_are_torchs(served: Served) -> None:
     assert_close(features_of(served, served.images), served.features)
 
 
-def test_the_embedding_by_http_is_the_mean_of_the_features_in_quadrants(served: Served) -> None:
+def test_the_embedding_by_http_is_the_mean_of_the_top_maps_in_quadrants(served: Served) -> None:
     layers = served.client.get(f"/models/{served.name}").json()["manifest"]["layers"]
-    maps = served.features.reshape(-1, *layers[-1]["output_shape"])
+    shape = layers[-1]["output_shape"]
+    maps = served.features[:, -math.prod(shape) :].reshape(-1, *shape)
     rows, columns = ((slice(0, (side + 1) // 2), slice(side // 2, side)) for side in maps.shape[2:])
     means = [maps[:, :, top, left].mean((2, 3)) for top in rows for left in columns]
     assert_close(features_of(served, served.images, "embedding"), np.stack(means, axis=2).reshape(len(maps), -1))

@@ -1,4 +1,4 @@
-"""Features of all layers side by side: the same in torch, in every graph and at the service's door."""
+"""Features of all layers side by side: the same in torch, and in every graph."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from benchmarks.plain_export import plain_export
-from service.bundle import load_bundle
-from service.session import Session
 from tests.training import untrained
 from tests.training.drawn import config, dataset, layer, photos
 from tests.training.stereo import drawn_pairs
@@ -22,7 +20,6 @@ from training.export import OnnxModel, TrainedModel, torch_embedding, torch_outp
 from training.extraction import BatchExtractor, extract
 from training.fast import quantise
 from training.options import OptionError, config_of, parse
-from training.pipeline import Pipeline
 
 DEEP = (layer(maps=8), layer(maps=20, kernel=3))
 DATA = dataset(14, 11, 3, train=256, test=4)
@@ -92,22 +89,11 @@ def test_views_of_a_pair_stay_together() -> None:
     assert one[0] == 16 and two[0] == 40
 
 
-def test_a_trained_bundle_is_served_with_them(tmp_path: Path) -> None:
-    settings = replace(config("separable", layers=DEEP), all_layers=True)
-    summary = Pipeline(settings, DATA, tmp_path / "run", tmp_path / "models", "", "1").run()
-    assert summary.manifest["all_layers"] is True
-    session = Session(load_bundle(summary.bundle), "cpu", 1)
-    assert session.check_golden().ok
-    shapes = [described["output_shape"] for described in summary.manifest["layers"]]
-    assert summary.manifest["feature_dim"] == sum(int(np.prod(shape)) for shape in shapes)
-    assert (summary.bundle / "model.fast.onnx").exists()
-
-
 def test_a_run_of_before_goes_on_and_the_card_tells() -> None:
     model = both_layers()
     plain = replace(model.config, all_layers=False)
     assert "all_layers" not in plain.to_json() and model.config.to_json()["all_layers"] is True
-    assert "all_layers" not in untrained.model(plain, DATA).facts()
+    assert "all_layers" not in untrained.model(plain, DATA).facts() and model.facts()["all_layers"] is True
     card = " ".join(write_card(model, report("accuracy", 80.0, None)).split())
     assert "the pooled maps of all layers, side by side" in card
 
