@@ -4,7 +4,7 @@ import dataclasses
 
 from training.config import LayerConfig, ProbeConfig, RunConfig
 from training.reproduce.catalogue import configs
-from training.reproduce.catalogue.best import STRONG, mnist_deep, on_128_maps
+from training.reproduce.catalogue.best import STRONG, cifar10_deep, mnist_deep, on_128_maps
 from training.reproduce.catalogue.claims import STEPS, few_labels_training
 from training.reproduce.catalogue.figures import PASSES, SUPERVISED_TRAINING, training_of
 from training.reproduce.jobs.sca import ValidationRun
@@ -64,10 +64,13 @@ def _digits(elastic: float) -> Row:
     return _row("mnist deep 128+2048", f"6 copies{bent}", mnist_deep(2048, 6, STRONG, elastic), not elastic)
 
 
-def _layers_of_digits(all_layers: bool) -> Row:
+def _layers(question: str, config: RunConfig) -> list[Row]:
     """Whether features are those of both layers."""
-    config = dataclasses.replace(mnist_deep(512, 3, (0.03, 0.1, 0.3)), all_layers=all_layers)
-    return _row("mnist deep 128+512, 3 copies", "both layers" if all_layers else "layer 2", config, all_layers)
+    answers = {"layer 2": False, "both layers": True}
+    return [
+        _row(question, answer, dataclasses.replace(config, all_layers=both), not both)
+        for answer, both in answers.items()
+    ]
 
 
 def _supervised(maps: int, rate: float, dropout: float, passes: int = PASSES) -> Row:
@@ -131,7 +134,8 @@ CHOICES = (
     ),
     *(_wide(maps, rate) for maps, rate in ((4096, 2.5e-4), (4096, 5e-4), (8192, 5e-4))),
     *(_digits(elastic) for elastic in (0.0, 1.5, 2.5)),
-    *(_layers_of_digits(all_layers) for all_layers in (False, True)),
+    *_layers("mnist deep 128+512, 3 copies", mnist_deep(512, 3, (0.03, 0.1, 0.3))),
+    *_layers("cifar10 deep mirrored 128+512", cifar10_deep(512)),
     *(
         _layer_2_on_128(images, rate)
         for images, rate in ((configs.IMAGES, 2e-3), (configs.IMAGES, 5e-4), (configs.IMAGES, 2.5e-4), (None, 5e-4))
