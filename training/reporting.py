@@ -78,7 +78,8 @@ def report(
 
 def _hardware(device: torch.device) -> str:
     """Processes, threads, processor and GPU that a run has used."""
-    said = f"{torch.get_num_threads()} threads of {processor()}"
+    threads = torch.get_num_threads()
+    said = f"{threads} thread{'s' if threads > 1 else ''} of {processor()}"
     if parallel.world() > 1:
         said = f"{parallel.world()} processes of {said}"
     return said if device.type == "cpu" else f"{said}, {torch.cuda.get_device_name(device)}"
