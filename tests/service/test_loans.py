@@ -42,6 +42,18 @@ def test_memory_is_used_again_when_the_last_reference_is_gone() -> None:
     assert address(lender.lend(2)) == where
 
 
+def test_the_interpreter_warming_up_changes_nothing() -> None:
+    lender = Loans((5,))
+    assert len({address(lender.lend(3)) for _ in range(5000)}) == 1
+    for number in range(5000):
+        rows = lender.lend(3)
+        fill(rows, -1.0)
+        row = rows[1]
+        del rows
+        fill(lender.lend(3), float(number))
+        assert np.all(row == -1.0)
+
+
 def test_more_rows_than_before_get_more_room() -> None:
     lender = Loans((2, 3))
     assert lender.lend(1).shape == (1, 2, 3)
