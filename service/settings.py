@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         ge=1,
         le=4096,
         description="Images in one run of a model, at most. Unless it is set, the CPU takes fewer of a large model: as "
-        "many as have 384 KiB of features, 1 MiB with the fast graph.",
+        "many as have 384 KiB of features, 640 KiB with AVX-512, 1 MiB with the fast graph.",
     )
     max_wait_ms: float = Field(
         0,
