@@ -165,14 +165,18 @@ def test_the_number_of_runs(models_dir: Path, threads: int, runs: int, expected_
     assert session.check_golden().ok
 
 
+@pytest.mark.parametrize("avx512", [False, True])
 @pytest.mark.parametrize(
     ("name", "precision", "expected"),
-    [("cifar10-shallow", "exact", 3), ("cifar10-shallow", "fast", 8), ("mnist-shallow", "exact", 7)],
+    [("cifar10-shallow", "exact", (3, 5)), ("cifar10-shallow", "fast", (8, 8)), ("mnist-shallow", "exact", (7, 12))],
 )
-def test_the_size_of_a_batch_that_nobody_chose(name: str, precision: Precision, expected: int) -> None:
+def test_the_size_of_a_batch_that_nobody_chose(
+    name: str, precision: Precision, expected: tuple[int, int], avx512: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.devices.has_avx512", lambda: avx512)
     models = Path(__file__).parents[2] / "models"
     bundle = load_bundle(models / name / find_versions(models)[name][0])
-    assert Session(bundle, "cpu", 1, precision=precision).max_batch == expected
+    assert Session(bundle, "cpu", 1, precision=precision).max_batch == expected[avx512]
 
 
 def test_golden_images_are_computed_one_by_one_beside_other_runs(models_dir: Path) -> None:
