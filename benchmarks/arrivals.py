@@ -35,6 +35,7 @@ from benchmarks.wrk import Load, require_wrk, run_wrk, write_script
 _QUEUE_IMAGES = 64
 _MOST_CONNECTIONS = 2000
 _CLIENTS = 400
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Client:
@@ -44,26 +45,36 @@ class Client:
         """Prepares the requests."""
         self._address = host, port
         self._requests = [f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image for image in images]
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[_Connection] = []
         self._open = 0
         self.seconds: dict[int, list[float]] = defaultdict(list)
 
     async def send(self, index: int, due: float) -> None:
         """Sends one request and waits for its answer."""
-        if self._idle:
-            reader, writer = self._idle.pop()
-        elif self._open < _MOST_CONNECTIONS:
-            self._open += 1
-            reader, writer = await asyncio.open_connection(*self._address)
-        else:
+        connection = await self._connection()
+        if connection is None:
             self.seconds[0].append(0.0)
             return
+        reader, writer = connection
         writer.write(self._requests[index % len(self._requests)])
         head = await reader.readuntil(b"\r\n\r\n")
         fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
         await reader.readexactly(int(fields[b"content-length"]))
         self.seconds[int(head[9:12])].append(time.perf_counter() - due)
         self._idle.append((reader, writer))
+
+    async def _connection(self) -> _Connection | None:
+        """Takes one that is free, or opens one; None if there are too many."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()  # the last that are needed may wait for seconds, and the server does not wait so long
+            self._open -= 1
+        if self._open == _MOST_CONNECTIONS:
+            return None
+        self._open += 1
+        return await asyncio.open_connection(*self._address)
 
     async def run(self, rate: float, seconds: float) -> None:
         """Sends requests at random moments for some seconds, and waits for the last answers."""
