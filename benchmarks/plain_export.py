@@ -64,13 +64,9 @@ def plain_export(exact: bytes) -> bytes:
         filters, bias = (graph.constants[name] for name in block.conv.input[1:3])
         scale = 1 if whitened or layer["layer"] > 1 else 255  # which our graph has put into the filters
         x = _layer(writer, x, np.float32(scale) * filters, bias, layer)
-        pooled.append(write_mean(writer, x, layer["output_shape"]) if mirrored else x)
+        pooled.append(x)
+    _features(writer, pooled, facts)
     weights, bias = (graph.constants[name] for name in graph.producers["logits"].input[1:])
-    if facts.get("all_layers"):
-        rows = [writer.add("Flatten", [maps], f"{maps}.rows", axis=1) for maps in pooled]
-        writer.add("Concat", rows, "features", axis=1)
-    else:
-        writer.add("Flatten", [pooled[-1]], "features", axis=1)
     given = [writer.constant("probe.weight", weights.T), writer.constant("probe.bias", bias)]
     writer.add("Gemm", ["features", *given], "logits", transB=1)
     outputs = [output for output in graph.model.graph.output if output.name in ("features", "logits")]
@@ -79,6 +75,20 @@ def plain_export(exact: bytes) -> bytes:
     model.metadata_props.extend(graph.model.metadata_props)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def _features(writer: GraphWriter, pooled: list[str], facts: dict[str, Any]) -> None:
+    """The top layer's pooled maps, or all layers', as rows; of a mirrored model, means of both images'."""
+    layers = facts["layers"]
+    if not facts.get("all_layers"):
+        pooled, layers = pooled[-1:], layers[-1:]
+    if facts["input"].get("mirrored", False):
+        pooled = [write_mean(writer, x, layer["output_shape"]) for x, layer in zip(pooled, layers, strict=True)]
+    if len(pooled) == 1:
+        writer.add("Flatten", pooled, "features", axis=1)
+    else:
+        rows = [writer.add("Flatten", [maps], f"{maps}.rows", axis=1) for maps in pooled]
+        writer.add("Concat", rows, "features", axis=1)
 
 
 def _graph(exact: bytes) -> Graph:
