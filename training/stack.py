@@ -1,5 +1,6 @@
 """Trained layers in, the frozen feature extractor out: uint8 images to feature vectors."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -48,7 +49,7 @@ class FeatureExtractor(nn.Module):
         return self.averaged(self._through, images)
 
     def _through(self, images: Tensor) -> Tensor:
-        *_, x = self._stages(images)
+        x = deque(self._stages(images), maxlen=1).pop()  # a list would keep the maps of all layers in memory
         return x.reshape(len(images), self.framing.views * x.shape[1], *x.shape[2:])
 
     def _stages(self, images: Tensor) -> Iterator[Tensor]:
