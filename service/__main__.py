@@ -31,11 +31,13 @@ def main(arguments: Sequence[str]) -> int:
     # Imports make little garbage and many objects that stay, which the collector would look through time and again.
     gc.disable()
     from service.bundle import BundleError
+    from service.files import raise_limit
     from service.logs import configure_logging
     from service.port import PortError, bind
     from service.state import create_service
 
     configure_logging(settings.log_level)
+    raise_limit()
     try:
         service = create_service(settings)
         sock = bind(settings.host, settings.port)

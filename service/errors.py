@@ -204,6 +204,27 @@ class Draining(ServiceError):
         super().__init__("The server is shutting down.")
 
 
+class Overloaded(ServiceError):
+    """The server lacks something that this request needs; others may have it back soon."""
+
+    status = 503
+    code = "overloaded"
+    title = "Overloaded"
+    always: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
+class NoMemory(Overloaded):
+    """Bodies of requests take as much memory as they may."""
+
+    reason = "memory"
+
+
+class NoConnection(Overloaded):
+    """There are as many connections as there may be files open."""
+
+    reason = "connections"
+
+
 class InferenceFailed(ServiceError):
     """The model's runtime failed on this batch, for want of memory or of a working device."""
 
@@ -227,24 +248,3 @@ class ClientGone(ServiceError):
     status = 499
     code = "client-gone"
     title = "Client closed the request"
-
-
-ALL: tuple[type[ServiceError], ...] = (
-    Malformed,
-    Unauthorized,
-    NotFound,
-    MethodNotAllowed,
-    NotAcceptable,
-    UploadTimeout,
-    TooLarge,
-    UnsupportedType,
-    Undecodable,
-    QueueFull,
-    HeadersTooLarge,
-    ServiceError,
-    NotReady,
-    Draining,
-    InferenceFailed,
-    DeadlinePassed,
-)
-"""Every class that a client can meet, for the documentation."""

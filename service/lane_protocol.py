@@ -1,6 +1,7 @@
 """A connection that offers its requests to the fast lane, and knows heads that came before without parsing them."""
 
 import asyncio
+import sys
 from typing import Any, cast
 
 from starlette.responses import Response
@@ -98,7 +99,8 @@ class LaneProtocol(HardenedProtocol):
     def _is_idle(self) -> bool:
         """Tells whether the next byte begins a request, and nothing before it is still to be answered or written."""
         answered = self.cycle is None or self.cycle.response_complete
-        return answered and not (self._begun or self.pipeline or self.flow.write_paused or self.transport.is_closing())
+        busy = self._begun or self.pipeline or self.flow.write_paused or self.transport.is_closing()
+        return answered and not (busy or self._unwanted)
 
     def _repeat(self, head: Head, data: bytes) -> None:
         """Starts a whole request whose head came before, past the parser, which never hears of it."""
@@ -203,13 +205,18 @@ class LaneProtocol(HardenedProtocol):
 
 
 def protocol_class(
-    receive_timeout_s: float, write_timeout_s: float, max_header_bytes: int, lane: Lane | None = None
+    receive_timeout_s: float,
+    write_timeout_s: float,
+    max_header_bytes: int,
+    lane: Lane | None = None,
+    max_connections: int = sys.maxsize,
 ) -> type[asyncio.Protocol]:
     """Makes a protocol class with these limits and this fast lane; the server only takes a class."""
     settings: dict[str, object] = {
         "header_timeout_s": receive_timeout_s,
         "write_timeout_s": write_timeout_s,
         "max_header_bytes": max_header_bytes,
+        "max_connections": max_connections,
         "lane": lane,
     }
     return type("ConfiguredProtocol", (LaneProtocol,), settings)

@@ -22,8 +22,7 @@ HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 
 STAGE_BUCKETS = tuple(0.0001 * 2**power for power in range(15))
 BATCH_BUCKETS = tuple(float(2**power) for power in range(9))
 
-OUTCOMES = ("ok", "decode_error", "too_large", "unsupported", "rejected", "timeout", "cancelled", "internal")
-REASONS = ("queue_full", "draining", "not_ready", "body", "images", "pixels", "auth")
+REASONS = ("queue_full", "draining", "not_ready", "body", "images", "pixels", "auth", "memory", "connections")
 STAGES = ("upload", "decode", "queue", "encode")
 
 

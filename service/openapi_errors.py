@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from service import errors
+from service import problem_types
 from service.errors import HeadersTooLarge, Internal, Malformed, MethodNotAllowed, ServiceError
 from service.schemas import headers, ref
 
@@ -37,7 +37,7 @@ def everywhere(path: str) -> Answers:
 
 
 def _answers(refused: Sequence[Refused], content: Callable[[Sequence[Kind]], Answer]) -> Answers:
-    kinds = [kind for one in refused for kind in errors.ALL if one in (kind, kind.status)]
+    kinds = [kind for one in refused for kind in problem_types.ALL if one in (kind, kind.status)]
     documented: Answers = {}
     for status in dict.fromkeys(kind.status for kind in kinds):
         those = [kind for kind in kinds if kind.status == status]

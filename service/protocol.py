@@ -2,17 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.errors import HeadersTooLarge, Malformed, ServiceError
+from service.errors import Malformed, NoConnection, ServiceError
+from service.files import RESERVED
+from service.framing import find_fault, last_answer, too_large, without_offer
 from service.guards import GONE
+from service.middleware import headers_of
 from service.problems import problem
 from service.trace import Trace, fresh_trace
 
+_FULL = "The server has as many connections as it may have."
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
@@ -26,9 +29,11 @@ class HardenedProtocol(HttpToolsProtocol):
     header_timeout_s: float = 10.0
     write_timeout_s: float = 30.0
     max_header_bytes: int = 64 * 1024
+    max_connections: int = sys.maxsize
 
     gone: asyncio.Future[None]
     _header_bytes = 0
+    _framing_bytes = 0
     _discarded_bytes = 0
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -36,6 +41,7 @@ class HardenedProtocol(HttpToolsProtocol):
     _working: RequestResponseCycle | None = None
     _previous: RequestResponseCycle | None = None
     _broken = False
+    _unwanted = False
     _received = b""
     _rest: bytes | None = None
 
@@ -44,6 +50,11 @@ class HardenedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.gone = self.loop.create_future()
         self._arm_header_timer()
+        over = len(self.connections) - self.max_connections
+        self._unwanted = over > 0
+        # One that is answered once it has asked reads the answer for sure; too many must not wait for that.
+        if over > RESERVED // 2:
+            self._refuse(NoConnection(_FULL))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops all clocks, and tells the requests that are still being worked on."""
@@ -58,22 +69,32 @@ class HardenedProtocol(HttpToolsProtocol):
         """Parses what came; headers that are still incomplete may not go on for ever, nor grow for ever."""
         if self._broken:
             return
+        if self._unwanted:
+            return self._refuse(NoConnection(_FULL))
         if self._header_timer is None and not self._in_message:
             self._arm_header_timer()
         # In a message the clock is that of a body whose answer is already out; what comes then are no headers.
         if self._header_timer is not None and not self._in_message:
             self._header_bytes += len(data)
+        if self._in_message:
+            self._framing_bytes += len(data)
         rest: bytes | None = data
         while rest is not None:
             self._received, self._rest = rest, None
             super().data_received(rest)
             rest = self._rest
         if self._header_timer is not None and not self._in_message and self._header_bytes > self.max_header_bytes:
-            self._refuse(
-                HeadersTooLarge(f"The headers are over {self.max_header_bytes} bytes.", limit=self.max_header_bytes)
-            )
+            self._refuse(too_large(self.max_header_bytes))
+        if self._in_message and self._framing_bytes > self.max_header_bytes:
+            # Of a chunked body nothing comes any more but trailers, or what else is between its chunks.
+            self._refuse(too_large(self.max_header_bytes))
 
     _in_message = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header; a trailer is none, and nothing here is defined to come as one (RFC 9110, section 6.5.1)."""
+        if not self._in_message:
+            super().on_header(name, value)
 
     def on_message_begin(self) -> None:
         """Stops the clock of an idle connection, which a refusal just before, in the same bytes, may have started."""
@@ -84,17 +105,15 @@ class HardenedProtocol(HttpToolsProtocol):
         """Stops the clock for headers: from here the app has its own for the body."""
         if self.parser.should_upgrade():
             return  # an offer to change the protocol, or CONNECT: see `_unsupported_upgrade_warning`
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)  # with ": " and line end
-        if size > self.max_header_bytes:
-            self._refuse_headers()
+        version = self.parser.get_http_version()
+        if (fault := find_fault(self.url, self.headers, version, self.max_header_bytes)) is not None:
+            self._refuse(fault)
             # The parser turns this into the error that it reports for a broken request, which ends the connection.
-            raise ValueError("headers too large")
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or not (hosts or self.parser.get_http_version() == "1.0"):
-            self._refuse(Malformed("A request of HTTP/1.1 has one Host header (RFC 9112, section 3.2)."))
-            raise ValueError("not one Host header")
+            raise ValueError(fault.detail)
+        if version == "1.0":
+            self.expect_100_continue = False  # such a client knows no interim answers (RFC 9110, section 10.1.1)
         self._stop_header_timer()
-        self._header_bytes = self._discarded_bytes = 0
+        self._header_bytes = self._discarded_bytes = self._framing_bytes = 0
         self._in_message = True
         self.scope[GONE] = self.gone  # type: ignore[literal-required]  # ASGI lets servers add keys of their own
         self._previous = self.cycle
@@ -110,6 +129,7 @@ class HardenedProtocol(HttpToolsProtocol):
         Closing at once instead would reset the connection under a client that is still sending, and the answer would be
         lost with it.
         """
+        self._framing_bytes = 0
         if self.cycle.response_complete:
             self._discarded_bytes += len(body)
             if self._discarded_bytes > _MAX_DISCARDED_BYTES:
@@ -179,10 +199,8 @@ class HardenedProtocol(HttpToolsProtocol):
         if method == b"CONNECT":
             self._refuse(Malformed("CONNECT is not supported."))
             return
-        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
-        lines += [b"%b: %b" % header for header in _without_offer(self.headers)]
+        self._rest = without_offer(method, self.url, self.parser.get_http_version(), self.headers) + rest
         self.parser = httptools.HttpRequestParser(self)
-        self._rest = b"\r\n".join((*lines, b"", rest))
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP with a problem, like everything else."""
@@ -195,26 +213,20 @@ class HardenedProtocol(HttpToolsProtocol):
     def _stop_header_timer(self) -> None:
         self._header_timer = _stop(self._header_timer)
 
-    def _refuse_headers(self) -> None:
-        limit = self.max_header_bytes
-        self._refuse(HeadersTooLarge(f"The headers are over {limit} bytes.", limit=limit))
-
     def _refuse(self, error: ServiceError) -> None:
         """Answers outside of any request, and closes; after the answers that are owed, of which the last says so."""
         if self._broken or self.transport.is_closing():
             return
         self._stop_header_timer()
+        if self._in_message and self.cycle.response_started:
+            self.transport.close()
+            return
         if (owed := self._last_owed()) is not None:
             self._broken, owed.keep_alive = True, False
             return
         trace = fresh_trace()
-        answer = problem(error, trace)
-        head = (
-            f"HTTP/1.1 {error.status} {error.title}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(answer.body)}\r\nx-request-id: {trace.request_id}\r\n"
-            f"server-timing: {trace.server_timing()}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + bytes(answer.body))
+        fields = [*self.server_state.default_headers, *headers_of(trace)]
+        self.transport.write(last_answer(problem(error, trace), error.title, fields))
         self.transport.close()
         self.count_refused(trace, error.status)
 
@@ -229,18 +241,6 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def count_refused(self, trace: Trace, status: int) -> None:
         """Told of each answer outside of any request."""
-
-
-def _without_offer(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Leaves out what offers another protocol; whatever else `Connection` says stays."""
-    for name, value in headers:
-        if name == b"connection":
-            tokens = [token.strip() for token in value.split(b",")]
-            value = b", ".join(token for token in tokens if token.lower() not in (b"upgrade", b"http2-settings"))
-            if not value:
-                continue
-        if name not in (b"upgrade", b"http2-settings"):
-            yield name, value
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

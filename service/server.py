@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import ROUTES, App
+from service.files import most_connections
 from service.lane import Lane
 from service.lane_protocol import protocol_class
 from service.middleware import Gate
@@ -35,7 +36,7 @@ class Server(uvicorn.Server):
         settings = service.settings
         lane = Lane(service, app.questions, Gate(app, service, ROUTES))
         protocol = protocol_class(
-            settings.receive_timeout_s, settings.request_timeout_s, settings.max_header_bytes, lane
+            settings.receive_timeout_s, settings.request_timeout_s, settings.max_header_bytes, lane, most_connections()
         )
         super().__init__(
             uvicorn.Config(

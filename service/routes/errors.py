@@ -5,7 +5,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 
-from service import errors
+from service import errors, problem_types
 from service.openapi import answers, json_answer
 
 router = APIRouter(tags=["operation"])
@@ -21,7 +21,7 @@ async def explain(
     request: Request, code: Annotated[str, Path(description="Last part of a problem's type.")]
 ) -> Response:
     """Explains an error's type."""
-    for kind in errors.ALL:
+    for kind in problem_types.ALL:
         if kind.code == code:
             body = {"code": code, "status": kind.status, "title": kind.title, "description": kind.__doc__}
             return Response(orjson.dumps(body), media_type="application/json")

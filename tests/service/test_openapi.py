@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service import errors
+from service import problem_types
 from service.app import create_app
 from service.routes import health
 from tests.conftest import TestClient, settings
@@ -74,7 +74,7 @@ def test_all_errors_are_problems_with_examples_and_pages(document: dict[str, Any
                     examples = answer["content"]["application/problem+json"]["examples"]
                     assert all(example["value"]["status"] == int(status) for example in examples.values())
                     assert len(examples) == len(answer["description"].split("; "))
-    for kind in errors.ALL:
+    for kind in problem_types.ALL:
         assert client.get(f"/errors/{kind.code}").json()["status"] == kind.status
     assert client.get("/errors/none").status_code == 404
 
@@ -120,7 +120,7 @@ def test_only_the_routes_that_wait_for_a_model_tell_that_it_may_fail(document: d
         content = document["paths"][path][method]["responses"]["503"]["content"]
         return set(content["application/problem+json"]["examples"])
 
-    assert unavailable("/features", "post") == {"not-ready", "draining", "inference-failed"}
+    assert unavailable("/features", "post") == {"not-ready", "draining", "overloaded", "inference-failed"}
     assert unavailable("/filters") == unavailable("/models") == {"not-ready", "draining"}
     assert unavailable("/metrics") == {"draining"}
 
