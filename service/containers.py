@@ -40,6 +40,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 _UNTIL_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _INFLATE_BYTES = 1 << 20
+_MOST_SCANS = 100
+"""Of a JPEG: encoders make up to some dozens, and each, however short, takes a pass over all pixels."""
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -119,7 +121,7 @@ def png_is_full(data: bytes) -> bool:
 
 def _jpeg(data: bytes, found: Container) -> bool:
     """Walks the segments and scans up to the end-of-image marker; size from the first frame header."""
-    position = 2
+    position, scans = 2, 0
     while True:
         while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
             position += 1
@@ -135,6 +137,9 @@ def _jpeg(data: bytes, found: Container) -> bool:
             found.height, found.width = struct.unpack_from(">HH", data, position + 5)
         position += 2 + length
         if marker == 0xDA:
+            scans += 1
+            if scans > _MOST_SCANS:
+                raise Broken(f"it has more than {_MOST_SCANS} scans")
             next_marker = _UNTIL_MARKER.search(data, position)
             if next_marker is None:
                 raise Broken("the end-of-image marker is missing")

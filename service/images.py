@@ -19,6 +19,7 @@ from service.containers import PNG, Broken, Container, inspect, png_is_full
 from service.errors import ImageFailure
 from service.plain_png import decode_plain_png
 from service.whole_jpeg import find_damage
+from service.whole_tiff import check_extent, check_jpegs, tile_size
 
 UInt8Image = NDArray[np.uint8]
 
@@ -161,12 +162,15 @@ def _open(data: bytes, container: Container, max_pixels: int) -> Image.Image:
     # Again, because a plugin may read the size from elsewhere than the container walk did.
     _check_pixels(*image.size, max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_tiff_extent(image, len(data), max_pixels)
+        _check_pixels(*tile_size(image), max_pixels)
+        check_extent(image, len(data))
     elif image.width * image.height > container.width * container.height:
         raise Broken("it states its size twice")
     image.load()
     if container.format == "JPEG" and (damage := find_damage(data, image.mode)):
         raise Broken(f"its data is damaged or cut ({damage})")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        check_jpegs(image, data)
     if container.format == "PNG":
         if _may_lack_rows(image) and not png_is_full(data):
             raise Broken("its pixels end early")
@@ -180,27 +184,6 @@ def _may_lack_rows(image: Image.Image) -> bool:
         return True
     last_row = image.crop((0, image.height - 1, image.width, image.height))
     return last_row.getbbox(alpha_only=False) is None
-
-
-def _check_tiff_extent(image: TiffImagePlugin.TiffImageFile, size: int, max_pixels: int) -> None:
-    """Refuses a TIFF whose strips or tiles reach past the end of the file, or whose tiles are a bomb.
-
-    The decoder allocates and fills whole tiles, and a small image may announce huge ones.
-    """
-    _check_pixels(_first(image.tag_v2.get(322)), _first(image.tag_v2.get(323)), max_pixels)
-    for offsets_tag, counts_tag in ((273, 279), (324, 325)):
-        offsets, counts = image.tag_v2.get(offsets_tag, ()), image.tag_v2.get(counts_tag, ())
-        if any(offset + count > size for offset, count in zip(_many(offsets), _many(counts), strict=False)):
-            raise Broken("pixels are missing at the end")
-
-
-def _first(value: int | tuple[int, ...] | None) -> int:
-    """Returns a tag's value, however the file counts it; 0 if it is not there."""
-    return max(_many(value), default=0) if value is not None else 0
-
-
-def _many(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _oriented(image: Image.Image) -> Image.Image:
@@ -237,6 +220,6 @@ def _resized(image: Image.Image, rule: ImageRule) -> Image.Image:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    # Some plugins print the whole stream object; its address is of no use to a client.
-    return text[:200].rstrip(".") if "<_io." not in text else "unreadable content"
+    text = str(error).partition("\n")[0]
+    # Some plugins print the whole stream object, whose address is of no use to a client, and some say nothing.
+    return text[:200].rstrip(".") if text and "<_io." not in text else "unreadable content"

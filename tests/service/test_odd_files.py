@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.images import ImageRule, decode, is_small
-from tests.conftest import NewClient, metric
+from service.images import ImageError, ImageRule, decode, is_small
+from tests.conftest import NewClient, TestClient, metric
 from tests.pictures import encode, pixels, png, png_header, raw_png
 from tests.service.test_images import LIMIT, status
 
@@ -87,3 +87,29 @@ def test_odd_tags_do_not_cost_a_photo_its_orientation(tag: int) -> None:
     assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6
     upright = decode(data, ImageRule(12, 12, "L", "black", "cover", "bilinear"), LIMIT)[..., 0]
     np.testing.assert_allclose(upright[6, [1, 10]], [0, 255], atol=12)
+
+
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG, 64 x 64 grey, with so many scans of its first coefficients' last bits."""
+    picture = Image.new("L", (64, 64), 128)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
+
+
+def test_a_jpeg_with_more_scans_than_any_encoder_makes_is_refused() -> None:
+    """Each is a pass over all pixels, however few bytes it has: 240 kB of them take half a minute at 25 megapixels."""
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decode(many_scans(1000), COLOURS, LIMIT)
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64), (10, 200, 90)).save(stream, "JPEG", progressive=True)
+    assert decode(stream.getvalue(), COLOURS, LIMIT).shape == (1, 2, 3)
+
+
+def test_a_plugin_that_fails_without_a_word_is_put_into_words(client: TestClient) -> None:
+    header = png_header(8, 8, 8, 3)  # indexed, without its palette
+    answer = client.post("/features", content=raw_png(header, (b"IDAT", zlib.compress(bytes(72)))))
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("does not decode: unreadable content.")
