@@ -12,7 +12,7 @@ from service.problems import refusal
 
 _EXPOSED = [
     *("X-Request-Id", "Server-Timing", "X-Model", "X-Model-Version", "X-Model-Precision", "X-Shape", "X-Dtype"),
-    *("X-Failed-Indices", "Retry-After", "Inference-Header-Content-Length"),
+    *("ETag", "X-Failed-Indices", "Retry-After", "Inference-Header-Content-Length"),
 ]
 
 
@@ -21,7 +21,7 @@ class Cors(CORSMiddleware):
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         """Lets pages of these origins in; `*` is any."""
-        super().__init__(app, origins, ["GET", "POST"], ["*"], expose_headers=_EXPOSED)
+        super().__init__(app, origins, ["GET", "HEAD", "POST"], ["*"], expose_headers=_EXPOSED)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """Answers a browser that asks before it sends."""

@@ -10,13 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.batch import Outputs, UInt8Array
+from service.bodies import Hold
 from service.bundle import Precision
 from service.decoding import decode_all
-from service.errors import ClientGone, Draining, ImageFailure, Malformed, ServiceError
+from service.errors import ImageFailure, Malformed
 from service.guards import Guard
 from service.images import ImageRule
 from service.intake import File, Upload, collect_body
 from service.model import Model
+from service.outcomes import count_failed, count_images
 from service.problems import of_failures
 from service.state import Service, service_of
 from service.trace import Trace, trace_of
@@ -29,15 +31,6 @@ _INLINE_BYTES = 256 * 1024
 """Bodies up to this size are parsed on the event loop: a change of thread would cost more."""
 INLINE_VALUES = 128 * 1024
 """Answers up to this many numbers are written on the event loop, for the same reason."""
-_OUTCOMES = {
-    400: "malformed",
-    413: "too_large",
-    415: "unsupported",
-    422: "decode_error",
-    429: "rejected",
-    503: "rejected",
-    504: "timeout",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +101,20 @@ async def answer(request: Request, ask: Ask, read: Read) -> Response:
     try:
         if ended := request.scope.get(ENDED):
             raise ended
-        async with Guard(request.scope, request.receive, trace, *limits) as guard:
-            await service.registry.loaded(model)
-            order = await _receive(request, service, model, read)
-            service.metrics.note(service.metrics.inflight.inc, trace.images)
-            try:
-                guard.uploaded()
-                answered = await _compute(service, trace, model, ask, order)
-                response = await _written(service, trace, order, answered)
-            finally:
-                service.metrics.note(service.metrics.inflight.dec, trace.images)
+        with service.bodies.hold() as hold:
+            async with Guard(request.scope, request.receive, trace, *limits) as guard:
+                await service.registry.loaded(model)
+                order = await _receive(request, service, model, read, hold)
+                service.metrics.note(service.metrics.inflight.inc, trace.images)
+                try:
+                    guard.uploaded()
+                    answered = await _compute(service, trace, model, ask, order)
+                    response = await _written(service, trace, order, answered)
+                finally:
+                    service.metrics.note(service.metrics.inflight.dec, trace.images)
     # A bug too has images that must be in some outcome; it is told and logged at the edge. So is the drain time's end.
     except (Exception, asyncio.CancelledError) as error:
-        _count_failed(service, trace, error)
+        count_failed(service.metrics, trace, error)
         model.statistics.fail(trace)
         raise
     return finish(service, trace, answered, response)
@@ -130,7 +124,7 @@ def finish(service: Service, trace: Trace, answered: Answered, response: Respons
     """Counts an answer, and adds what all answers with rows have."""
     rows = len(next(iter(answered.outputs.values())))
     images = rows * answered.model.bundle.manifest.input.views
-    _count_images(service, trace, images, answered.failures)
+    count_images(service.metrics, trace, images, answered.failures)
     if rest := trace.images - images - len(answered.failures):  # the other views of samples that failed
         service.metrics.images.labels(trace.model, "rejected").inc(rest)
     answered.model.statistics.succeed(trace, rows)
@@ -138,10 +132,10 @@ def finish(service: Service, trace: Trace, answered: Answered, response: Respons
     return response
 
 
-async def _receive(request: Request, service: Service, model: Model, read: Read) -> Order:
+async def _receive(request: Request, service: Service, model: Model, read: Read, hold: Hold) -> Order:
     """Reads and parses the body, unless the queue is full anyway; sets the trace's number of images."""
     model.batcher.check_room()
-    body = await collect_body(request.scope, request.receive, service.limits.body_bytes)
+    body = await collect_body(request.scope, request.receive, service.limits.body_bytes, hold)
     if len(body) <= _INLINE_BYTES:
         order = read(model, body)
     else:
@@ -216,35 +210,3 @@ def write(service: Service, trace: Trace, order: Order, answered: Answered) -> R
     metrics = service.metrics
     metrics.note(metrics.child(metrics.encode_seconds, order.label).observe, trace.seconds["encode"])
     return response
-
-
-def _count_failed(service: Service, trace: Trace, error: BaseException) -> None:
-    """Counts the images of a request that got an error: those at fault by their fault, the others by the request's."""
-    if trace.model is None or not trace.images:
-        return
-    if isinstance(error, ServiceError) and error.failures and error.status != 400:
-        _count_images(service, trace, 0, error.failures)
-        rest = trace.images - len(error.failures)
-        outcome = "rejected"
-    else:
-        rest = trace.images
-        outcome = _outcome(error)
-    if rest:
-        service.metrics.images.labels(trace.model, outcome).inc(rest)
-
-
-def _outcome(error: BaseException) -> str:
-    """What became of images that have no fault of their own."""
-    if isinstance(error, ClientGone):
-        return "cancelled"
-    if isinstance(error, asyncio.CancelledError):  # by the drain time's end
-        return _OUTCOMES[Draining.status]
-    return _OUTCOMES.get(error.status, "internal") if isinstance(error, ServiceError) else "internal"
-
-
-def _count_images(service: Service, trace: Trace, answered: int, failures: Sequence[ImageFailure]) -> None:
-    metrics, count = service.metrics, service.metrics.images
-    if answered and trace.model is not None:
-        metrics.note(metrics.child(count, trace.model, "ok").inc, answered)
-    for failure in failures:
-        count.labels(trace.model, _OUTCOMES[failure.status]).inc()

@@ -64,10 +64,15 @@ class Guard:
             self._gone.remove_done_callback(self._leave)
             if isinstance(self._gone, asyncio.Task):
                 self._gone.cancel()
-        if self._error is not None:
+        raised, self._error = self._error, None
+        if raised is not None:
             others = self._task.uncancel() > self._cancelling
             if kind is asyncio.CancelledError and not others:
-                raise self._error from None
+                try:
+                    raise raised from None
+                finally:
+                    # An error leads to this frame, and a frame to its error: such a circle would keep the body.
+                    del raised, error, trace
 
     def _watch(self) -> None:
         """Sets the timer to the next limit."""

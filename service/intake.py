@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 from starlette.types import Receive, Scope
 
+from service.bodies import Hold
 from service.containers import Broken, inspect
 from service.errors import (
     ClientGone,
@@ -48,7 +49,7 @@ class Limits:
     receive_s: float
 
 
-async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limits: Limits, hold: Hold) -> bytes:
     """Receives the body as `collect_body` does, in limited time.
 
     Raises:
@@ -56,17 +57,18 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
     """
     try:
         async with asyncio.timeout(limits.receive_s):
-            return await collect_body(scope, receive, limits.body_bytes)
+            return await collect_body(scope, receive, limits.body_bytes, hold)
     except TimeoutError:
         raise upload_timeout(limits.receive_s) from None
 
 
-async def collect_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+async def collect_body(scope: Scope, receive: Receive, max_bytes: int, hold: Hold) -> bytes:
     """Receives the body, and stops at the byte that passes the limit.
 
     Raises:
         TooManyBytes: The announced or the real length is over the limit.
         ClientGone: The client left.
+        NoMemory: Bodies already take as much memory as they may.
         UnsupportedType: The body is compressed, so its real size is unknown.
     """
     _check_announced(scope, max_bytes)
@@ -80,6 +82,7 @@ async def collect_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
             size += len(chunk)
             if size > max_bytes:
                 raise _over(max_bytes, size)
+            hold.add(len(chunk))
             chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -92,14 +95,10 @@ def upload_timeout(seconds: float) -> UploadTimeout:
 
 
 def _check_announced(scope: Scope, max_bytes: int) -> None:
-    encoding = announced = b""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            announced = announced or value.strip()
-        elif name == b"content-encoding":
-            encoding = encoding or value.strip().lower()
-    if encoding not in (b"", b"identity"):
-        raise UnsupportedType("Compressed request bodies are not accepted; send the images as they are.")
+    announced = header(scope, b"content-length")
+    if set(list_header(scope, b"content-encoding").lower().replace(b" ", b"").split(b",")) - {b"", b"identity"}:
+        detail = "Compressed request bodies are not accepted; send the images as they are."
+        raise UnsupportedType(detail, headers={"Accept-Encoding": "identity"})  # RFC 9110, section 15.5.16
     if announced.isdigit() and (size := int(announced[:_MAX_DIGITS])) > max_bytes:
         raise _over(max_bytes, size)
 

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     )
     queue_images: int = Field(1024, ge=1, description="Images admitted to a model and not yet in a run, at most.")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1, description="Bytes of a request body, at most.")
+    body_memory_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1,
+        description="Bytes that the bodies of all requests together take of the memory, at most; then 503. Never less "
+        "than max_body_bytes.",
+    )
     max_header_bytes: int = Field(64 * 1024, ge=1024, description="Bytes of request line and headers, at most.")
     max_images: int = Field(256, ge=1, description="Images in a request, at most.")
     max_image_pixels: int = Field(

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
 from service import __version__
+from service.bodies import Bodies
 from service.cpus import usable_cpus
 from service.intake import Limits
 from service.metrics import Metrics
@@ -34,6 +35,7 @@ class Service:
         pool: Threads for decoding, and for parsing and writing large bodies.
         pool_threads: How many those are.
         limits: What a request may bring.
+        bodies: What bodies take of the memory.
         pictures: Where filters are drawn.
         draining: Whether the server finishes its work and takes no more.
         startup_errors: What kept a model from loading.
@@ -45,6 +47,7 @@ class Service:
     pool: ThreadPoolExecutor
     pool_threads: int
     limits: Limits
+    bodies: Bodies
     pictures: Pictures = field(default_factory=Pictures)
     draining: bool = False
     startup_errors: list[Exception] = field(default_factory=list)
@@ -78,6 +81,7 @@ def create_service(settings: Settings) -> Service:
         pool=ThreadPoolExecutor(threads, thread_name_prefix="images"),
         pool_threads=threads,
         limits=Limits(settings.max_body_bytes, settings.max_images, settings.receive_timeout_s),
+        bodies=Bodies(max(settings.body_memory_bytes, settings.max_body_bytes)),
     )
 
 

@@ -15,7 +15,7 @@ _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 
 
 def tile_size(image: TiffImagePlugin.TiffImageFile) -> tuple[int, int]:
-    """Returns a tile's width and height, 0 without tiles; decoders fill whole ones, which may be larger than the image."""
+    """Returns a tile's width and height, 0 without tiles; a decoder fills whole ones, however small the image."""
     return _first(image.tag_v2.get(_TILE_WIDTH)), _first(image.tag_v2.get(_TILE_HEIGHT))
 
 

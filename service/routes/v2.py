@@ -76,7 +76,8 @@ async def ready(request: Request) -> Response:
 async def index(request: Request) -> Response:
     """Lists the models and their states; the repository cannot be changed from here."""
     service = service_of(request)
-    only_ready = _wants_ready(await read_body(request.scope, request.receive, service.limits))
+    with service.bodies.hold() as hold:
+        only_ready = _wants_ready(await read_body(request.scope, request.receive, service.limits, hold))
     models = [model for model in service.registry.models.values() if model.ready or not only_ready]
     return _json([_state(model) for model in models])
 
