@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 
+from service.bundle import Precision
 from service.cpus import has_avx512
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,27 @@ def providers(device: Device) -> list[Providers]:
         raise DeviceError(f"SCA_DEVICE='cuda': this onnxruntime has no {CUDA} (it has {have}); install onnxruntime-gpu")
     _tell_of_no_cuda()
     return [[CPU]]
+
+
+def device_of(precision: Precision, device: Device) -> Device:
+    """Returns where a graph is computed; one in 8-bit integers on the CPU in any case.
+
+    Raises:
+        DeviceError: CUDA is asked for and this onnxruntime has none. That the graph has no use for it is no reason to
+            start: then nobody would see that it is missing.
+    """
+    if precision == "exact":
+        return device
+    if device == "cuda":
+        providers(device)
+        _tell_of_integers()
+    return "cpu"
+
+
+@functools.cache
+def _tell_of_integers() -> None:
+    """Logs, once a process, that the device which was asked for does not compute everything."""
+    logger.warning("8-bit graphs are computed on the CPU", extra={"wanted": "cuda", "got": CPU})
 
 
 @functools.cache

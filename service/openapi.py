@@ -65,12 +65,24 @@ def _json(schema: str, **examples: Any) -> dict[str, Any]:
 
 
 _MODEL = headers("X-Model", "X-Model-Version", "X-Model-Precision")
-_PICTURE = headers("ETag", "X-Model", "X-Model-Version")
+_PICTURE = headers("ETag", "Cache-Control", "X-Model", "X-Model-Version")
 PNG_ANSWER: dict[str, Any] = {
     "description": "The picture.",
     "headers": _PICTURE,
     "content": {"image/png": {"schema": _BINARY}},
 }
+IF_CHANGED: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "ETags of pictures that the client has (RFC 9110, section 13.1.2).",
+        }
+    ]
+}
+"""Goes with `UNCHANGED`."""
 UNCHANGED: Answers = {304: {"description": "The client has this picture.", "headers": _PICTURE}}
 METRICS_ANSWER: dict[str, Any] = {
     "description": "All metrics.",
@@ -90,6 +102,7 @@ FEATURES_ANSWER: dict[str, Any] = {
     "description": "Feature vectors (N, D), in the order of the images; every form carries the same bits.",
     "headers": {
         **_MODEL,
+        **headers("Vary"),
         "X-Shape": {"schema": {"type": "string"}, "description": "Of octet-stream: N,D."},
         "X-Dtype": {"schema": {"type": "string"}, "description": "Of octet-stream: float32 or float16."},
         "X-Failed-Indices": {"schema": {"type": "string"}, "description": "With on_error=skip, what has no row."},

@@ -140,6 +140,8 @@ HEADERS: dict[str, Schema] = {
     "WWW-Authenticate": {"schema": _TEXT, "description": "How to send a key."},
     "Allow": {"schema": _TEXT, "description": "The methods that the path has."},
     "ETag": {"schema": _TEXT, "description": "Of this very picture, to send as If-None-Match."},
+    "Cache-Control": {"schema": _TEXT, "description": "no-cache: it may be kept, but ask whether it has changed."},
+    "Vary": {"schema": _TEXT, "description": "Request headers that the answer depends on."},
     "X-Model": {"schema": _TEXT, "description": "Name of the model."},
     "X-Model-Version": {"schema": _TEXT, "description": "Its version."},
     "X-Model-Precision": {"schema": {"enum": ["exact", "fast"]}, "description": "Which of its graphs computed."},

@@ -12,7 +12,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
 from service.bundle import Bundle, BundleError, Precision
-from service.devices import CPU, CUDA, Device, DeviceError, multiplies_fast, open_session, report_fallback
+from service.devices import CPU, CUDA, Device, DeviceError, device_of, multiplies_fast, open_session, report_fallback
 from service.errors import InferenceFailed
 from service.golden import Golden, GoldenImages
 from service.runner import CpuRunner, CudaRunner, Runner
@@ -70,7 +70,7 @@ class Session:
             BundleError: The graph does not load or differs from the manifest.
         """
         self._bundle = bundle
-        device = "cpu" if precision == "fast" else device
+        device = device_of(precision, device)
         self.runs = runs or min(threads, _MOST_RUNS)
         self.file, graph, self._session = _opened(bundle, precision, device, max(1, threads // self.runs))
         self.provider: str = self._session.get_providers()[0]

@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("models"), description="Folder of bundles, <name>/<version>/.")
     default_model: str = Field("cifar10-shallow", min_length=1, description="Model of a request that names none.")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto takes CUDA if it is there and logs if not; cuda refuses to start without it."
+        "auto",
+        description="auto takes CUDA if it is there and logs if not; cuda refuses to start without it. 8-bit graphs "
+        "are computed on the CPU in any case.",
     )
     precision: Literal["exact", "fast"] = Field(
         "exact",

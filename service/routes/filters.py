@@ -12,7 +12,7 @@ from service.errors import Draining, NotReady
 from service.filters import Kind, draw_filter, draw_grid, pick_filters
 from service.guards import Guard
 from service.intake import list_header
-from service.openapi import PNG_ANSWER, UNCHANGED, answers
+from service.openapi import IF_CHANGED, PNG_ANSWER, UNCHANGED, answers
 from service.routes.parameters import CHECKED, ModelName, ModelVersion
 from service.state import service_of
 from service.trace import trace_of
@@ -28,6 +28,7 @@ Columns = Annotated[int | None, Query(ge=1, description="Filters in a row; left 
 @router.get(
     "/filters",
     responses=answers(PNG_ANSWER, 400, 401, 404, 429, NotReady, Draining, 504) | UNCHANGED,
+    openapi_extra=IF_CHANGED,
     response_class=Response,
 )
 async def all_filters(
@@ -47,6 +48,7 @@ async def all_filters(
 @router.get(
     "/filters/{index}",
     responses=answers(PNG_ANSWER, 400, 401, 404, 429, NotReady, Draining, 504) | UNCHANGED,
+    openapi_extra=IF_CHANGED,
     response_class=Response,
 )
 async def one_filter(

@@ -7,9 +7,11 @@ from typing import Any
 import onnxruntime as ort  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from service import devices
 from service.bundle import BundleError, find_versions, load_bundle
-from service.devices import CPU, CUDA
+from service.devices import CPU, CUDA, DeviceError
 from service.session import Session
+from tests.bundles import write_bundle
 
 Made = list[list[Any]]
 
@@ -66,3 +68,19 @@ def test_cuda_computes_in_float32(folder: Path, made: Made) -> None:
     with pytest.raises(BundleError):
         Session(load_bundle(folder), "cuda", 1)
     assert all(asked[0][0] == CUDA and asked[0][1]["use_tf32"] == "0" for asked in made)
+
+
+def test_cuda_is_missed_where_only_integers_are_computed_too(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path, "integers", fast=True)
+    with pytest.raises(DeviceError, match="SCA_DEVICE='cuda'"):
+        Session(load_bundle(folder), "cuda", 1, precision="fast")
+
+
+def test_integers_on_the_cpu_are_told_of_where_cuda_was_asked_for(
+    tmp_path: Path, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    devices._tell_of_integers.cache_clear()
+    folder = write_bundle(tmp_path, "integers", fast=True)
+    with caplog.at_level(logging.WARNING):
+        assert Session(load_bundle(folder), "cuda", 1, precision="fast").provider == CPU
+    assert "8-bit graphs are computed on the CPU" in caplog.text
