@@ -14,6 +14,7 @@ from service.session import Session
 from tests.bundles import write_bundle
 
 Made = list[list[Any]]
+DIGITS = Path(__file__).parents[2] / "models" / "mnist-shallow" / "1"
 
 
 @pytest.fixture
@@ -76,11 +77,8 @@ def test_cuda_is_missed_where_only_integers_are_computed_too(tmp_path: Path) -> 
         Session(load_bundle(folder), "cuda", 1, precision="fast")
 
 
-def test_integers_on_the_cpu_are_told_of_where_cuda_was_asked_for(
-    tmp_path: Path, made: Made, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_integers_on_the_cpu_are_told_of_where_cuda_was_asked_for(made: Made, caplog: pytest.LogCaptureFixture) -> None:
     devices._tell_of_integers.cache_clear()
-    folder = write_bundle(tmp_path, "integers", fast=True)
     with caplog.at_level(logging.WARNING):
-        assert Session(load_bundle(folder), "cuda", 1, precision="fast").provider == CPU
+        assert Session(load_bundle(DIGITS), "cuda", 1, precision="fast").provider == CPU
     assert "8-bit graphs are computed on the CPU" in caplog.text
