@@ -50,7 +50,7 @@ peers: $(DEV_VENV)/.installed ## install the servers that BENCH=serving compares
 
 up: ## start service, Prometheus and Grafana in containers; returns once they are healthy
 	$(COMPOSE) up --build --detach --wait
-	@echo "service http://127.0.0.1:8000   Prometheus http://127.0.0.1:9090   Grafana http://127.0.0.1:3000"
+	@echo "service http://127.0.0.1:$${PUBLISHED_PORT:-8000}   Prometheus http://127.0.0.1:9090   Grafana http://127.0.0.1:3000"
 
 down: ## stop the containers; their data stays
 	$(COMPOSE) down
