@@ -1,10 +1,9 @@
 # The service with its models; torch stays outside. CPU by default; for CUDA: --build-arg EXTRA=gpu (see docker-compose.gpu.yml).
-ARG PYTHON_VERSION=3.11
 
 # What the service needs, in a virtual environment. Only pyproject.toml decides this layer, so that a changed source or
 # model does not install anything again: the project itself is put in as an empty shell and taken out. What no server
 # loads is removed: tests, typing stubs, onnxruntime's C library (its Python module has its own copy) and model tools.
-FROM python:${PYTHON_VERSION}-slim AS dependencies
+FROM python:3.11-slim AS dependencies
 ARG EXTRA=cpu
 WORKDIR /src
 COPY pyproject.toml ./
@@ -23,7 +22,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY service service
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --no-deps --target /app .
 
-FROM python:${PYTHON_VERSION}-slim
+FROM python:3.11-slim
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sca-features" \
