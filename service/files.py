@@ -5,6 +5,8 @@ import sys
 
 RESERVED = 64
 """File descriptors that connections leave to models, libraries, and answers that refuse further connections."""
+WAITING = 16
+"""Of those, for connections that are refused once they have asked, and so read the answer for sure."""
 
 
 def raise_limit() -> None:

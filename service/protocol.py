@@ -8,7 +8,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import Malformed, NoConnection, ServiceError
-from service.files import RESERVED
+from service.files import WAITING
 from service.framing import find_fault, last_answer, too_large, without_offer
 from service.guards import GONE
 from service.middleware import headers_of
@@ -52,8 +52,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._arm_header_timer()
         over = len(self.connections) - self.max_connections
         self._unwanted = over > 0
-        # One that is answered once it has asked reads the answer for sure; too many must not wait for that.
-        if over > RESERVED // 2:
+        if over > WAITING:
             self._refuse(NoConnection(_FULL))
 
     def connection_lost(self, exc: Exception | None) -> None:

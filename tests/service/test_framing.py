@@ -142,7 +142,7 @@ def test_too_many_connections_are_told_so(models_dir: Path, monkeypatch: pytest.
             assert running.sample("sca_rejected_total", reason="connections") == 1
             # Those that say nothing are told at once when they are many more.
             async with asyncio.TaskGroup() as group:
-                silent = [group.create_task(opened(running)) for _ in range(files.RESERVED // 2 + 1)]
+                silent = [group.create_task(opened(running)) for _ in range(files.WAITING + 1)]
             assert (await silent[-1].result().answer()).status == 503
             assert (await one.ask("/predict", png())).status == 200
             for each in silent:
