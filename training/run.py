@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -23,7 +22,7 @@ with installed():
     from training.folders import load_folder
     from training.options import OptionError, check, config_of, parse
     from training.pipeline import Pipeline
-    from training.runfolder import ConfigError
+    from training.runfolder import ConfigError, clear
     from training.served import PlaceError, announcement, refuse_other
     from training.sources import ImageError
     from training.summary import Summary
@@ -77,7 +76,7 @@ def _train(config: RunConfig, options: argparse.Namespace, folder: Path, command
     device = pick_device(options.device)
     parallel.wait()  # all have looked at what is there
     if options.fresh and parallel.is_first():
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
     parallel.wait()
     pipeline = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device)
     earlier = pipeline.finished()

@@ -9,6 +9,7 @@ import pytest
 from tests.training.test_sources import write_folder
 from training import winners
 from training.run import main
+from training.runfolder import RunFolder
 
 
 @pytest.fixture
@@ -86,3 +87,14 @@ def test_a_run_that_failed_before_it_learnt_is_corrected(home: Path, capsys: pyt
     assert "other settings (layer1.learning_rate 0.002 -> 0.1)" in line
     stages = json.loads((home / "runs" / "custom-shallow-seed0" / "stages.json").read_text())
     assert set(stages) == {"whitening", "layer1", "probe", "export"}
+
+
+def test_fresh_does_not_take_the_folder_from_a_run_at_work(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(home / "runs" / "custom-shallow-seed0", {"seed": 0}).at_work():
+        before = {path: content for path, (content, _) in state(home).items()}
+        assert train(home, "--fresh") == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: another process is at work in")
+        assert {path: content for path, (content, _) in state(home).items()} == before
+    assert train(home, "--fresh") == 0
+    assert "going on" not in capsys.readouterr().err
