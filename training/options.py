@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ProbeConfig, RunConfig
-from training.presets import DEFAULT_PRESETS, PRESETS
+from training.presets import DEFAULT_PRESETS, MIRRORED_PHOTOGRAPHS, PRESETS
 
 
 class OptionError(RuntimeError):
@@ -144,9 +144,9 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[-1] = dataclasses.replace(layers[-1], learning_rate=options.learning_rate)
     if options.layer_images is not None:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
-    probe = config.probe if options.copies is None else _with_copies(config, options.copies)
-    whitening = options.whitening or config.whitening
     mirrored = config.mirrored if options.mirrored is None else options.mirrored
+    probe = _probe(config, mirrored, options.copies)
+    whitening = options.whitening or config.whitening
     all_layers = config.all_layers if options.all_layers is None else options.all_layers
     if all_layers and len(layers) < 2:
         raise OptionError(f"--all-layers: {config.name} has but one layer")
@@ -155,17 +155,20 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     return dataclasses.replace(config, name=options.name, layers=tuple(layers), **decided)
 
 
-def _with_copies(config: RunConfig, copies: int) -> ProbeConfig:
-    """The config's probe with another number of copies.
+def _probe(config: RunConfig, mirrored: bool, copies: int | None) -> ProbeConfig:
+    """The config's probe, with copies that differ from the images, and as many as are asked for.
 
     Raises:
         OptionError: there cannot be so many different ones.
     """
     changes = config.probe.augmentation
-    if copies and changes is None:
-        raise OptionError(f"--copies {copies}: nothing says how images of {config.dataset} may be changed")
-    try:
-        augmentation = dataclasses.replace(changes, copies=copies) if copies and changes else None
-    except ValueError as error:
-        raise OptionError(f"--copies {copies}: {error}") from error
-    return dataclasses.replace(config.probe, augmentation=augmentation)
+    if mirrored and changes and changes.mirror and not changes.warps:
+        changes = MIRRORED_PHOTOGRAPHS  # a copy that is only mirrored has the image's own features
+    if copies is not None:
+        if copies and changes is None:
+            raise OptionError(f"--copies {copies}: nothing says how images of {config.dataset} may be changed")
+        try:
+            changes = dataclasses.replace(changes, copies=copies) if copies and changes else None
+        except ValueError as error:
+            raise OptionError(f"--copies {copies}: {error}") from error
+    return dataclasses.replace(config.probe, augmentation=changes)
