@@ -24,8 +24,9 @@ def load_folder(name: str, data_dir: Path, size: int, color_mode: str) -> Datase
         color_mode: `L` or `RGB`.
 
     Raises:
-        DataError: a folder or its images are missing, or the two splits have other labels.
+        DataError: a folder or its images are missing, the two splits have other labels, or a name is not UTF-8.
     """
+    _refuse_other_than_utf8(data_dir, name)
     names = _labels_under(data_dir / "train")
     others = _labels_under(data_dir / "test")
     if names != others:
@@ -41,7 +42,17 @@ def _labels_under(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")))
     if len(names) < 2:
         raise DataError(f"{folder} does not hold a folder of images for each of at least two labels")
+    _refuse_other_than_utf8(folder, *names)
     return names
+
+
+def _refuse_other_than_utf8(folder: Path, *names: str) -> None:
+    """Refuse, before the hours, a name that neither a graph nor a manifest can hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{ascii(str(folder))}: the name {ascii(name)} is not UTF-8: rename the folder") from error
 
 
 def _listed(labels: list[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.training.drawn import config, layer, photos
+from training.commands import recorded_command
 from training.datasets import DataError, Dataset
 from training.folders import load_folder
 from training.pipeline import Pipeline
@@ -104,6 +105,20 @@ def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
     (tmp_path / "own" / "train" / "class-9").mkdir()
     with pytest.raises(DataError, match="class-9 holds no images"):
         load_folder("own", tmp_path / "own", 16, "RGB")
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    write_folder(tmp_path / "own")
+    latin = os.fsdecode(b"caf\xe9")
+    for split in ("train", "test"):
+        (tmp_path / "own" / split / "class-1").rename(tmp_path / "own" / split / latin)
+    with pytest.raises(DataError, match=r"own/train': the name 'caf\\udce9' is not UTF-8"):
+        load_folder("own", tmp_path / "own", 16, "RGB")
+    shutil.rmtree(tmp_path / "own")
+    write_folder(tmp_path / latin)
+    with pytest.raises(DataError, match=r"the name 'caf\\udce9' is not UTF-8"):
+        load_folder(latin, tmp_path / latin, 16, "RGB")
+    assert recorded_command("training.run", ["--name=x", latin]).encode() == b"python -m training.run --name=x 'caf\\udce9'"
 
 
 def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
