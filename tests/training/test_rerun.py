@@ -93,8 +93,26 @@ def test_fresh_does_not_take_the_folder_from_a_run_at_work(home: Path, capsys: p
     with RunFolder(home / "runs" / "custom-shallow-seed0", {"seed": 0}).at_work():
         before = {path: content for path, (content, _) in state(home).items()}
         assert train(home, "--fresh") == 1
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("error: another process is at work in")
+        assert "error: another process is at work in" in capsys.readouterr().err
         assert {path: content for path, (content, _) in state(home).items()} == before
     assert train(home, "--fresh") == 0
     assert "going on" not in capsys.readouterr().err
+
+
+def test_a_broken_test_image_is_told_before_the_training(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(home) == 0
+    broken = next((home / "photos" / "test" / "class-1").iterdir())
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    before = state(home)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(winners, "step", never)
+        assert train(home, "--fresh") == 1 and state(home) == before
+        assert train(home, "--seed", "1") == 1
+        first, second = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+        assert first == second and str(broken) in first
+    broken.write_bytes(whole)
+    assert train(home, "--seed", "1") == 0
