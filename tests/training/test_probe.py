@@ -100,11 +100,13 @@ def test_the_temperature_has_the_least_log_loss(factor: float) -> None:
     assert log_loss(scores, labels, found) <= float(best.fun) + 1e-6
 
 
-def test_scores_that_are_always_right_give_a_usable_temperature() -> None:
-    labels = torch.arange(CLASSES).repeat(20)
-    scores = functional.one_hot(labels, CLASSES).float()
-    found = temperature_of(scores, labels)
-    assert 1e-4 < found < 1
+@pytest.mark.parametrize("rows", [1, 4, 400])
+@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+def test_scores_that_are_always_right_are_as_sure_as_so_many_answers_allow(rows: int, factor: float) -> None:
+    labels = torch.arange(rows) % CLASSES
+    scores = functional.one_hot(labels, CLASSES).float() * factor
+    sure = (scores.double() / temperature_of(scores, labels)).softmax(1).amax(1)
+    assert sure.tolist() == pytest.approx([(rows + 1) / (rows + 2)] * rows, rel=1e-3)
 
 
 def test_scores_that_say_nothing_give_a_usable_temperature() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from training import checkpoints
 from training.bundlefolder import replacing, write_manifest
-from training.card import filled
+from training.card_training import filled
 from training.datasets import Dataset
 from training.export import OnnxModel, ParityError
 from training.fast import calibration, quantise
