@@ -95,6 +95,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 MAX_SIZE = 4096
+MAX_THREADS = 1024
+"""Of a process; far more cannot be started."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """As the service reads them."""
@@ -112,8 +114,10 @@ def check(options: argparse.Namespace) -> None:
         raise OptionError(f"--version is a number from 1 on: {options.version!r}")
     if not 1 <= options.size <= MAX_SIZE:
         raise OptionError(f"--size must be from 1 to {MAX_SIZE} pixels: {options.size}")
-    if options.threads < 0:
-        raise OptionError(f"--threads must not be negative: {options.threads}")
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise OptionError(f"--threads must be from 0 to {MAX_THREADS}: {options.threads}")
+    if options.copies is not None and options.copies < 0:
+        raise OptionError(f"--copies must not be negative: {options.copies}")
     for key in options.given:
         if (key in OF_FOLDER) != bool(options.folder):
             option = "--" + key.replace("_", "-")

@@ -139,6 +139,8 @@ class ProbeFit:
 
     def _choose(self) -> tuple[tuple[Trial, ...], Sketch]:
         fitting = part(self.features, 0, self.fitted)
+        if parallel.total(self.fitted) < 2:
+            raise DataError("there is but one image to fit the probe to beside those held out: give more")
         scaling = Scaling.fit(fitting, self.maps)
         if not scaling.scale.any():
             raise DataError("no feature differs from image to image: all maps are dead, or the learning rate too high")

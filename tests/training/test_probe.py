@@ -71,6 +71,11 @@ def test_features_that_never_change_are_told(tmp_path: Path) -> None:
         fitted(tmp_path, torch.ones(50, 60).half(), torch.arange(50) % CLASSES)
 
 
+def test_one_image_to_fit_to_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is but one image to fit the probe to"):
+        fitted(tmp_path, torch.rand(2, 60).half(), torch.arange(2))
+
+
 def test_of_equals_the_strongest_is_chosen(tmp_path: Path) -> None:
     features, labels = drawn(noise=0.2)  # everything is right at every strength
     probe = fitted(tmp_path, features, labels, ProbeConfig(losses=("svm",), strengths={"svm": (0.01, 0.1, 0.03)}))

@@ -148,6 +148,18 @@ def test_what_other_programs_hide_is_no_label_and_no_image(own: Dataset, tmp_pat
     assert again.label_names == own.label_names and again.train.digest() == own.train.digest()
 
 
+def test_images_in_folders_below_the_labels_are_counted_once(
+    own: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, below in (("train", "more/of/it"), ("train", "more"), ("test", "more"), ("test", ".thumbs")):
+        folder = tmp_path / "own" / split / "class-1" / below
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(folder / "1.png")
+    again = load_folder("own", tmp_path / "own", 16, "RGB")
+    assert again.train.digest() == own.train.digest()
+    assert capsys.readouterr().err == "warning: 3 images lie in folders below the labels' and will not be seen\n"
+
+
 def test_a_folder_is_another_one_when_a_picture_has_changed(own: Dataset, tmp_path: Path) -> None:
     source = own.train.images
     assert isinstance(source, FolderSource)
