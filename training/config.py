@@ -99,7 +99,7 @@ class AugmentationConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if not self.warps and not (self.mirror and self.copies == 1):
-            raise ValueError(f"copies would be alike: {'mirrored' if self.mirror else 'changed'} in no other way")
+            raise ValueError(f"copies would be alike: {'only mirrored' if self.mirror else 'not changed'}")
 
     @property
     def warps(self) -> bool:

@@ -93,7 +93,7 @@ class Pipeline:
         return summary
 
     def finished(self) -> Summary | None:
-        """What an earlier attempt has ended with, if its bundle is there, whole and of this test set; writes nothing."""
+        """What an earlier attempt has ended with, if its bundle is there, whole and of this test set; only looks."""
         bundle = self._number().finished(self.version)
         return None if bundle is None else self._summary(bundle)
 

@@ -177,7 +177,7 @@ def test_a_wrong_digest_is_refused_and_the_next_try_starts_anew(server: Server, 
     assert server.asked[-1] == ""
 
 
-@pytest.mark.parametrize("part", [b"of another file", DATA + b"more", DATA[:-1] + b"\0"], ids=["begun", "long", "whole"])
+@pytest.mark.parametrize("part", [b"of another file", DATA + b"more", DATA[:-1] + b"\0"], ids=["cut", "long", "whole"])
 def test_a_part_of_another_file_is_dropped_and_everything_asked_for(
     part: bytes, server: Server, tmp_path: Path
 ) -> None:

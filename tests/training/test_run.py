@@ -185,8 +185,11 @@ def test_pictures_of_ones_own_are_not_mirrored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--dataset", "cifar10", "--copies", "2"], "alike: mirrored in no other way"), (["--dataset", "norb", "--copies", "1"], "norb")]
-    + [(["--dataset", "mnist", "--maps", "8,9"], "2 numbers")],
+    [
+        (["--dataset", "cifar10", "--copies", "2"], "alike: only mirrored"),
+        (["--dataset", "norb", "--copies", "1"], "norb"),
+        (["--dataset", "mnist", "--maps", "8,9"], "2 numbers"),
+    ],
 )
 def test_options_that_do_not_go_together_are_one_clear_line(
     arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]

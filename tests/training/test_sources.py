@@ -118,7 +118,7 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_trained(tmp_path:
     write_folder(tmp_path / latin)
     with pytest.raises(DataError, match=r"the name 'caf\\udce9' is not UTF-8"):
         load_folder(latin, tmp_path / latin, 16, "RGB")
-    assert recorded_command("training.run", ["--name=x", latin]).encode() == b"python -m training.run --name=x 'caf\\udce9'"
+    assert recorded_command("training.run", [latin]).encode() == b"python -m training.run 'caf\\udce9'"
 
 
 def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
