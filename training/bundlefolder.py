@@ -28,6 +28,8 @@ def replacing(target: Path) -> Iterator[Path]:
             target.rename(hidden / "old")
         partial.rename(target)
     finally:
+        if (hidden / "old").exists() and not target.exists():  # interrupted between the two
+            (hidden / "old").rename(target)
         shutil.rmtree(hidden, ignore_errors=True)
     for left in target.parent.glob(f".{target.name}.*"):  # halves that killed runs have left
         with contextlib.suppress(OSError):

@@ -1,15 +1,13 @@
 """A run's facts in, its model card out, in the Hugging Face model-card layout."""
 
 import json
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from training.config import LayerConfig
+from training.card_training import choice, copies, encoder, filled
 from training.export import TrainedModel
 from training.presets import paper_figure
 
-WIDTH = 120
 PAPER = "Makhzani and Frey, A Winner-Take-All Method for Training Sparse Convolutional Autoencoders (2014)"
 
 
@@ -134,6 +132,7 @@ def write_card(model: TrainedModel, report: Mapping[str, Any]) -> str:
     config, accuracy, training = model.config, report["accuracy"], report["training"]
     images, (height, width) = len(model.dataset.train.images), model.size
     paper = paper_figure(config.dataset, accuracy["paper"], [layer.maps for layer in config.layers])
+    seen = "shapes" if model.dataset.color_mode == "L" else "shapes and colours"
     return f"""---
 {_front_matter(model, accuracy)}
 ---
@@ -160,20 +159,20 @@ Labels: {", ".join(model.dataset.label_names)}.
 
 ## Training
 
-{_encoder(model, training["dead_maps"])}
+{encoder(model, training["dead_maps"])}
 
 - seed {config.seed}, `{training["command"]}`
 - {training["seconds"]:.0f} s on {training["hardware"]}, torch {training["torch"]}
 - peak memory {training["peak_memory_mib"]:.0f} MiB
 
-{_copies(model)}{_choice(model)}
+{copies(model)}{choice(model)}
 
 {_trials(model)}
 
 ## Limits
 
 It knows the {len(model.dataset.label_names)} classes of {model.dataset.name} and its kind of picture,
-{height}×{width} pixels. Its features describe shapes and colours at that scale; do not use its predictions to decide
+{height}×{width} pixels. Its features describe {seen} at that scale; do not use its predictions to decide
 about people.
 
 ## Licences
@@ -184,67 +183,3 @@ Weights: MIT. Data: {report["data_license"]}.
 
 {PAPER}.
 """
-
-
-def _apart(model: TrainedModel) -> str:
-    """How the encoder has seen samples of several views."""
-    views = model.dataset.views
-    return "" if views == 1 else f"; it learnt from the {views} views of each sample as images of their own"
-
-
-def _copies(model: TrainedModel) -> str:
-    """What the probe has learnt from besides the images."""
-    augmentation = model.config.probe.augmentation
-    if augmentation is None:
-        return ""
-    copies = augmentation.copies
-    changes = [
-        f"{text} up to {amount:g} {unit}"
-        for text, amount, unit in (
-            ("moved by", augmentation.shift, "pixels"),
-            ("turned by", augmentation.rotation, "degrees"),
-            ("enlarged or made smaller by", 100 * augmentation.zoom, "%"),
-            ("bent by", augmentation.elastic, "pixels"),
-        )
-        if amount
-    ]
-    if augmentation.mirror:
-        changes.insert(0, "mirrored" if copies == 1 else "every other one mirrored")
-    each = "a copy" if copies == 1 else f"{copies} copies"
-    text = (
-        f"Beside each training image the probe has learnt from {each} of it, {', '.join(changes)}; the paper's has "
-        "not. Images that are held out or tested are taken as they are."
-    )
-    return f"{filled(text)}\n\n"
-
-
-def _choice(model: TrainedModel) -> str:
-    """How the probe was chosen and calibrated."""
-    return filled(
-        f"The probe's loss and strength were chosen on {model.config.probe.validation_fraction:.0%} of the training "
-        "images held out, then it was refitted on all of them; its logits are divided by the temperature "
-        f"{model.probe.chosen.temperature:.3f}, fitted on the same held-out images, so that their softmax is "
-        "calibrated."
-    )
-
-
-def _encoder(model: TrainedModel, dead_maps: int) -> str:
-    """How the layers were trained."""
-    layers = "; ".join(_recipe(layer) for layer in model.config.layers)
-    dead = "1 map was" if dead_maps == 1 else f"{dead_maps} maps were"
-    return filled(f"The encoder has seen no label{_apart(model)}. Per layer: {layers}. {dead} dead in the last epoch.")
-
-
-def filled(text: str) -> str:
-    """A paragraph of the card in lines."""
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _recipe(layer: LayerConfig) -> str:
-    some = f" of {layer.images:,} of the images" if layer.images else ""
-    epochs = "1 epoch" if layer.epochs == 1 else f"{layer.epochs} epochs"
-    return (
-        f"{layer.maps} maps, {epochs}{some} in batches of {layer.batch_images}, Adam with learning rate "
-        f"{layer.learning_rate:g} (rising over {layer.warmup_steps} steps, falling linearly to zero), "
-        f"filters initialised with deviation {layer.init_std:g}"
-    )

@@ -24,4 +24,5 @@ def recorded_command(program: str, arguments: Sequence[str]) -> str:
             kept += [] if option in FOLDERS else [option, Path(value).resolve().name]
         else:
             kept.append(argument)
-    return f"python -m {program} {shlex.join(kept)}"
+    # a name that is not UTF-8 could not be written down
+    return f"python -m {program} {shlex.join(kept)}".encode(errors="backslashreplace").decode()

@@ -93,10 +93,13 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         """Refuse copies that are all alike."""
-        if self.copies < 1 or min(self.shift, self.rotation, self.zoom, self.elastic) < 0:
-            raise ValueError(f"copies must be at least 1, and ranges not negative: {self}")
+        if self.copies < 1:
+            raise ValueError(f"copies must be at least 1: {self.copies}")
+        for name in ("shift", "rotation", "zoom", "elastic"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if not self.warps and not (self.mirror and self.copies == 1):
-            raise ValueError(f"copies would be alike: {self}")
+            raise ValueError(f"copies would be alike: {'only mirrored' if self.mirror else 'not changed'}")
 
     @property
     def warps(self) -> bool:

@@ -19,6 +19,13 @@ class DownloadError(RuntimeError):
     """A file could not be fetched, or is not the published one."""
 
 
+def _passes(error: requests.RequestException) -> bool:
+    """Whether another try may do: the connection was cut, or the server has trouble or too many requests (429)."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code >= 500 or error.response.status_code == 429
+    return isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError))
+
+
 class ResumingDownloader:
     """Pooch downloader that keeps what has arrived in `<name>.part` and asks only for the rest (RFC 9110, section 14).
 
@@ -41,8 +48,8 @@ class ResumingDownloader:
             try:
                 self._fetch(url)
                 break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                if attempt == self.attempts - 1:
+            except requests.RequestException as error:
+                if attempt == self.attempts - 1 or not _passes(error):
                     raise
                 time.sleep(self.pause_s * 2**attempt)
         with contextlib.ExitStack() as stack:
@@ -93,14 +100,14 @@ def fetch(url: str, sha256: str, folder: Path, pause_s: float = 1.0) -> Path:
     name = url.rsplit("/", 1)[-1]
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{name}.part"
+    begun = part.exists()
+    downloader = ResumingDownloader(part, pause_s=pause_s)
     try:
-        return Path(
-            pooch.retrieve(
-                url, f"sha256:{sha256}", fname=name, path=folder, downloader=ResumingDownloader(part, pause_s=pause_s)
-            )
-        )
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=folder, downloader=downloader))
     except requests.RequestException as error:
         raise DownloadError(f"could not download {url}: {error}") from error
     except ValueError as error:  # pooch's word for a wrong digest
         part.unlink(missing_ok=True)
+        if begun:  # what was there may be of another file: without it, once more
+            return fetch(url, sha256, folder, pause_s)
         raise DownloadError(f"{url} is not the published file: {error}") from error

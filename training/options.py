@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ProbeConfig, RunConfig
-from training.presets import DEFAULT_PRESETS, PRESETS
+from training.presets import DEFAULT_PRESETS, MIRRORED_PHOTOGRAPHS, PRESETS
 
 
 class OptionError(RuntimeError):
@@ -95,6 +95,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 MAX_SIZE = 4096
+MAX_THREADS = 1024
+"""Of a process; far more cannot be started."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """As the service reads them."""
@@ -112,8 +114,10 @@ def check(options: argparse.Namespace) -> None:
         raise OptionError(f"--version is a number from 1 on: {options.version!r}")
     if not 1 <= options.size <= MAX_SIZE:
         raise OptionError(f"--size must be from 1 to {MAX_SIZE} pixels: {options.size}")
-    if options.threads < 0:
-        raise OptionError(f"--threads must not be negative: {options.threads}")
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise OptionError(f"--threads must be from 0 to {MAX_THREADS}: {options.threads}")
+    if options.copies is not None and options.copies < 0:
+        raise OptionError(f"--copies must not be negative: {options.copies}")
     for key in options.given:
         if (key in OF_FOLDER) != bool(options.folder):
             option = "--" + key.replace("_", "-")
@@ -144,9 +148,9 @@ def config_of(options: argparse.Namespace) -> RunConfig:
         layers[-1] = dataclasses.replace(layers[-1], learning_rate=options.learning_rate)
     if options.layer_images is not None:
         layers[-1] = dataclasses.replace(layers[-1], images=options.layer_images)
-    probe = config.probe if options.copies is None else _with_copies(config, options.copies)
-    whitening = options.whitening or config.whitening
     mirrored = config.mirrored if options.mirrored is None else options.mirrored
+    probe = _probe(config, mirrored, options.copies)
+    whitening = options.whitening or config.whitening
     all_layers = config.all_layers if options.all_layers is None else options.all_layers
     if all_layers and len(layers) < 2:
         raise OptionError(f"--all-layers: {config.name} has but one layer")
@@ -155,17 +159,20 @@ def config_of(options: argparse.Namespace) -> RunConfig:
     return dataclasses.replace(config, name=options.name, layers=tuple(layers), **decided)
 
 
-def _with_copies(config: RunConfig, copies: int) -> ProbeConfig:
-    """The config's probe with another number of copies.
+def _probe(config: RunConfig, mirrored: bool, copies: int | None) -> ProbeConfig:
+    """The config's probe, with copies that differ from the images, and as many as are asked for.
 
     Raises:
         OptionError: there cannot be so many different ones.
     """
     changes = config.probe.augmentation
-    if copies and changes is None:
-        raise OptionError(f"--copies {copies}: nothing says how images of {config.dataset} may be changed")
-    try:
-        augmentation = dataclasses.replace(changes, copies=copies) if copies and changes else None
-    except ValueError as error:
-        raise OptionError(f"--copies {copies}: {error}") from error
-    return dataclasses.replace(config.probe, augmentation=augmentation)
+    if mirrored and changes and changes.mirror and not changes.warps:
+        changes = MIRRORED_PHOTOGRAPHS  # a copy that is only mirrored has the image's own features
+    if copies is not None:
+        if copies and changes is None:
+            raise OptionError(f"--copies {copies}: nothing says how images of {config.dataset} may be changed")
+        try:
+            changes = dataclasses.replace(changes, copies=copies) if copies and changes else None
+        except ValueError as error:
+            raise OptionError(f"--copies {copies}: {error}") from error
+    return dataclasses.replace(config.probe, augmentation=changes)

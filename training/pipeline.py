@@ -93,9 +93,12 @@ class Pipeline:
         return summary
 
     def finished(self) -> Summary | None:
-        """What an earlier attempt has ended with, if its bundle is in its place and whole; nothing is written."""
-        bundle = VersionNumber(self.folder, self.models_dir / self.config.name).finished(self.version)
+        """What an earlier attempt has ended with, if its bundle is there, whole and of this test set; only looks."""
+        bundle = self._number().finished(self.version)
         return None if bundle is None else self._summary(bundle)
+
+    def _number(self) -> VersionNumber:
+        return VersionNumber(self.folder, self.models_dir / self.config.name, self.dataset.test.digest())
 
     def _summary(self, bundle: Path) -> Summary:
         manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
@@ -221,7 +224,7 @@ class Pipeline:
         return images, [parallel.share(*part) for part in bounds]
 
     def _export(self, model: TrainedModel) -> Path:
-        number = VersionNumber(self.folder, self.models_dir / self.config.name)
+        number = self._number()
         if parallel.is_first():
             version = self.version or number.take()
             self._write_bundle(model, version, number)

@@ -51,17 +51,22 @@ class Probe:
 def temperature_of(scores: Tensor, labels: Tensor) -> float:
     """The T for which softmax(scores / T) has the least log loss (Guo et al. 2017, section 4.2).
 
+    If all answers are right, the loss falls for ever as T does. Then N right ones of N are counted as N + 1 of N + 2,
+    as Platt (1999) smooths his targets.
+
     Args:
         scores: (N, K) of held-out images.
         labels: (N,) int64.
     """
     log_scale = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([log_scale], max_iter=50, line_search_fn="strong_wolfe")
-    wide = scores.double()
+    wide, classes = scores.double(), scores.shape[1]
+    unbounded = bool((scores.gather(1, labels[:, None])[:, 0] >= scores.amax(1)).all())
+    smoothing = classes / (classes - 1) / (len(labels) + 2) if unbounded else 0.0
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(wide * log_scale.exp(), labels)
+        loss = torch.nn.functional.cross_entropy(wide * log_scale.exp(), labels, label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss
 
@@ -134,6 +139,8 @@ class ProbeFit:
 
     def _choose(self) -> tuple[tuple[Trial, ...], Sketch]:
         fitting = part(self.features, 0, self.fitted)
+        if parallel.total(self.fitted) < 2:
+            raise DataError("there is but one image to fit the probe to beside those held out: give more")
         scaling = Scaling.fit(fitting, self.maps)
         if not scaling.scale.any():
             raise DataError("no feature differs from image to image: all maps are dead, or the learning rate too high")

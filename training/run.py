@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -23,9 +22,9 @@ with installed():
     from training.folders import load_folder
     from training.options import OptionError, check, config_of, parse
     from training.pipeline import Pipeline
-    from training.runfolder import ConfigError
+    from training.runfolder import ConfigError, clear
     from training.served import PlaceError, announcement, refuse_other
-    from training.sources import ImageError
+    from training.sources import FolderSource, ImageError
     from training.summary import Summary
 
 REFUSED = (OptionError, PlaceError, DataError, ImageError, ConfigError, DivergedError, ParityError, OSError)
@@ -61,6 +60,17 @@ def load_dataset(config: RunConfig, options: argparse.Namespace) -> Dataset:
     return dataset or load(config.dataset, options.data_dir, download=False)
 
 
+def _check_test_images(dataset: Dataset) -> None:
+    """Decode the test images of a folder, which are not needed until the training is done.
+
+    Raises:
+        ImageError: some are broken.
+    """
+    if isinstance(dataset.test.images, FolderSource) and parallel.is_first():
+        dataset.test.images.check("test images")
+    parallel.wait()
+
+
 def _report(summary: Summary, last: str | None) -> None:
     """Print what a run has ended with, and a line below it; of a job's processes the first does."""
     if parallel.is_first():
@@ -76,14 +86,18 @@ def _train(config: RunConfig, options: argparse.Namespace, folder: Path, command
     refuse_other(options.models_dir / config.name, dataset)
     device = pick_device(options.device)
     parallel.wait()  # all have looked at what is there
-    if options.fresh and parallel.is_first():
-        shutil.rmtree(folder, ignore_errors=True)
+    if options.fresh:
+        _check_test_images(dataset)
+        if parallel.is_first():
+            clear(folder)
     parallel.wait()
     pipeline = Pipeline(config, dataset, folder, options.models_dir, command, options.version, device)
     earlier = pipeline.finished()
     if earlier:
         _report(earlier, "already finished; --fresh trains again")
         return
+    if not options.fresh:
+        _check_test_images(dataset)
     if pipeline.folder.has_learnt() and parallel.is_first():
         print(f"going on from what {folder} holds; --fresh begins anew", file=sys.stderr)
     summary = pipeline.run()

@@ -23,6 +23,38 @@ class ConfigError(RuntimeError):
     """The run folder belongs to a run with other settings, or to one that is under way."""
 
 
+def _hold(lock: IO[str], folder: Path) -> None:
+    """Keep others away from a run's folder until the file is closed.
+
+    Raises:
+        ConfigError: another job is at work in this folder.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        message = f"another process is at work in {folder}: wait for it, or give another --runs-dir"
+        raise ConfigError(message) from error
+    except OSError:  # a file system without locks
+        pass
+
+
+def clear(folder: Path) -> None:
+    """Drop all that a run's folder holds, unless a job is at work in it.
+
+    Raises:
+        ConfigError: one is.
+    """
+    if not folder.is_dir():
+        return
+    with open(folder / LOCK, "w") as lock:
+        _hold(lock, folder)
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:  # which a job that is about to begin may wait for
+                entry.unlink(missing_ok=True)
+
+
 class RunFolder:
     """Where one run keeps its state; of a job's processes only the first writes.
 
@@ -90,7 +122,7 @@ class RunFolder:
         if not parallel.is_first():
             return
         with open(self.path / LOCK, "w") as lock:
-            self._lock(lock)  # it may be at work, and have learnt nothing yet
+            _hold(lock, self.path)  # it may be at work, and have learnt nothing yet
             for name in UNLEARNT:
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
@@ -105,18 +137,9 @@ class RunFolder:
         """
         with open(self.path / LOCK, "w") as lock:
             if parallel.is_first():
-                self._lock(lock)
+                _hold(lock, self.path)
             with Journal(self.path) as journal:
                 yield journal
-
-    def _lock(self, file: IO[str]) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = f"another process is at work in {self.path}: wait for it, or give another --runs-dir"
-            raise ConfigError(message) from error
-        except OSError:  # a file system without locks
-            pass
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

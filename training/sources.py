@@ -108,13 +108,26 @@ class FolderSource:
             for row, image in zip(out, images, strict=True):
                 row[:] = image
         except ImageError as error:
-            raise self._broken() or error from None
+            raise self._broken("looking for others") or error from None
         return out
 
-    def _broken(self) -> ImageError | None:
-        """What is wrong with which files, now that one is broken: nobody wants to learn of each by another run."""
+    def check(self, title: str) -> None:
+        """Decode every image once, and keep none.
+
+        Args:
+            title: of the progress bar.
+
+        Raises:
+            ImageError: some are broken; the message names them.
+        """
+        error = self._broken(title)
+        if error is not None:
+            raise error
+
+    def _broken(self, title: str) -> ImageError | None:
+        """What is wrong with which files: nobody wants to learn of each by another run."""
         broken: list[str] = []
-        with tqdm(total=len(self), unit="img", desc="looking for others", leave=False) as bar:
+        with tqdm(total=len(self), unit="img", desc=title, leave=False) as bar:
             for start in range(0, len(self), CHECKED_IMAGES):
                 some = self.paths[start : start + CHECKED_IMAGES]
                 broken += filter(None, self._pool.map(self._fault, some))

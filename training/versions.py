@@ -18,14 +18,18 @@ class VersionNumber:
     Args:
         folder: the run's.
         bundles: the folder of the versions of its bundle, `<models>/<name>`.
+        test: digest of the test set that the bundle's accuracy is measured on; empty if it does not matter.
     """
 
-    def __init__(self, folder: RunFolder, bundles: Path) -> None:
-        self.folder, self.bundles = folder, bundles
+    def __init__(self, folder: RunFolder, bundles: Path, test: str = "") -> None:
+        self.folder, self.bundles, self.test = folder, bundles, test
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What is noted: `bundles`, `version`, and SHA-256 of manifests: `manifest` of what is there, `coming`."""
+        """What is noted: `bundles`, `version`, and SHA-256 of manifests: `manifest` of what is there, `coming`.
+
+        And `test`, the digest of the test set that `manifest` tells the accuracy on; older runs have not noted it.
+        """
         noted = self.folder.read(FILE, {})
         return noted if isinstance(noted, dict) else {}
 
@@ -53,6 +57,8 @@ class VersionNumber:
     def finished(self, version: str | None) -> Path | None:
         """The bundle that the run has ended with, if it is in its place, whole and nobody else's; else None.
 
+        Also None if its accuracy is that on another test set.
+
         Args:
             version: the one that is wanted; by default whichever the run has taken.
         """
@@ -60,16 +66,20 @@ class VersionNumber:
         bundle = self.bundles / str(kept.get("version"))
         if kept.get("bundles") != str(self.bundles.resolve()) or version not in (None, bundle.name):
             return None
+        if kept.get("test", self.test) != self.test:
+            return None
         ours = kept.get("manifest") is not None and kept["manifest"] == _manifest(bundle)
         return bundle if ours and is_whole(bundle) else None
 
     def keep(self, version: str) -> None:
         """Note which version is this run's, and what is in it."""
-        self._note(version)
+        self._note(version, test=self.test)
 
     def announce(self, version: str, bundle: Path) -> None:
         """Note as well what is about to take its place: `bundle`, a folder that is whole."""
-        self._note(version, coming=_manifest(bundle))
+        # what is there still tells of the test set that was noted with it
+        before = {key: value for key, value in self.kept.items() if key == "test"}
+        self._note(version, coming=_manifest(bundle), **before)
 
     def _note(self, version: str, **more: str | None) -> None:
         place = str(self.bundles.resolve())

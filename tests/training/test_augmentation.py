@@ -117,5 +117,5 @@ def test_copies_depend_on_seed_and_number_not_on_the_asking(config: Augmentation
     + [{"copies": 2, "shift": 0, "rotation": 0, "zoom": 0}],
 )
 def test_copies_that_cannot_be_or_are_all_alike_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="copies"):
+    with pytest.raises(ValueError, match="copies|must not be negative"):
         replace(ALL, **change)

@@ -1,6 +1,7 @@
 """The model card: its head is YAML, its text says the figure, the conditions and the licences."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,3 +93,28 @@ def test_it_says_how_many_images_a_layer_has_seen() -> None:
     assert "epochs of 1,200 of the images in batches of" in " ".join(some.split())
     every = write_card(untrained.model(config(), data), report("accuracy", 71.0, None))
     assert "of the images in batches" not in " ".join(every.split())
+    pairs = untrained.model(config("zca", window=Window(12, 2), layers=(layer(images=70),)), drawn_pairs(20, 18))
+    assert "of 70 of the views in batches of 32" in " ".join(write_card(pairs, report("error", 6.6, 6.6)).split())
+
+
+@pytest.mark.parametrize(("images", "batch"), [(None, 60), (1200, 60), (40, 40)])
+def test_a_batch_has_no_more_images_than_there_are(images: int | None, batch: int) -> None:
+    settings = config(layers=(layer(images=images, batch_images=64),))
+    card = write_card(untrained.model(settings, dataset(12, 12, 3, 60, 4)), report("accuracy", 71.0, None))
+    assert f"in batches of {batch}, Adam" in " ".join(card.split())
+
+
+@pytest.mark.parametrize(("channels", "seen"), [(1, "describe shapes at"), (3, "describe shapes and colours at")])
+def test_features_of_grey_images_tell_no_colours(channels: int, seen: str) -> None:
+    card = write_card(untrained.model(config(), dataset(12, 12, channels, 60, 4)), report("accuracy", 71.0, None))
+    assert seen in " ".join(card.split())
+
+
+@pytest.mark.parametrize(("accuracy", "calibrated"), [(0.99, True), (1.0, False)])
+def test_a_probe_that_is_always_right_is_not_called_calibrated(accuracy: float, calibrated: bool) -> None:
+    model = untrained.model(config(), dataset(12, 12, 3, 60, 4))
+    trial = replace(model.probe.chosen, validation_accuracy=accuracy)
+    model = replace(model, probe=replace(model.probe, chosen=trial, trials=(trial,)))
+    card = " ".join(write_card(model, report("accuracy", 71.0, None)).split())
+    assert ("so that their softmax is calibrated" in card) is calibrated
+    assert ("as if one of two more had been answered wrong" in card) is not calibrated

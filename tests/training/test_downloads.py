@@ -26,7 +26,8 @@ class Server(ThreadingHTTPServer):
         ranges: whether it knows them.
         cut_after: bytes of the body after which the connection is closed, one number an answer; then whole answers.
         chunked: whether the length stays unsaid.
-        failures: so many first answers are 503.
+        failures: so many first answers are `status`.
+        status: of these.
         body: what is served.
     """
 
@@ -39,6 +40,7 @@ class Server(ThreadingHTTPServer):
         self.cut_after: list[int] = []
         self.chunked = False
         self.failures = 0
+        self.status = 503
         self.body = DATA
 
     @property
@@ -59,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if server.failures:
             server.failures -= 1
-            self.send_error(503)
+            self.send_error(server.status)
             return
         match = re.fullmatch(r"bytes=(\d+)-", wanted) if server.ranges else None
         start = int(match[1]) if match else 0
@@ -165,12 +167,8 @@ def test_a_part_that_is_whole_needs_no_more_bytes(server: Server, tmp_path: Path
     assert server.asked == [f"bytes={len(DATA)}-"]
 
 
-@pytest.mark.parametrize("part", [b"", b"of another file", DATA + b"more"], ids=["none", "foreign", "too-long"])
-def test_a_wrong_digest_is_refused_and_the_next_try_starts_anew(part: bytes, server: Server, tmp_path: Path) -> None:
-    if part:
-        (tmp_path / "data.bin.part").write_bytes(part)
-    else:
-        server.body = DATA[:-1] + b"\0"
+def test_a_wrong_digest_is_refused_and_the_next_try_starts_anew(server: Server, tmp_path: Path) -> None:
+    server.body = DATA[:-1] + b"\0"
     with pytest.raises(DownloadError, match="not the published file"):
         get(server, tmp_path)
     assert not list(tmp_path.iterdir()), "bytes of another file were kept"
@@ -179,10 +177,28 @@ def test_a_wrong_digest_is_refused_and_the_next_try_starts_anew(part: bytes, ser
     assert server.asked[-1] == ""
 
 
-def test_a_refusal_names_the_address_and_the_status(server: Server, tmp_path: Path) -> None:
-    server.failures = 99
-    with pytest.raises(DownloadError, match=rf"{re.escape(server.url)}.*503"):
+@pytest.mark.parametrize("part", [b"of another file", DATA + b"more", DATA[:-1] + b"\0"], ids=["cut", "long", "whole"])
+def test_a_part_of_another_file_is_dropped_and_everything_asked_for(
+    part: bytes, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "data.bin.part").write_bytes(part)
+    assert get(server, tmp_path).read_bytes() == DATA
+    assert server.asked == [f"bytes={len(part)}-", ""]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.bin"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_in_trouble_is_asked_again(status: int, server: Server, tmp_path: Path) -> None:
+    server.failures, server.status = 4, status
+    assert get(server, tmp_path).read_bytes() == DATA and len(server.asked) == 5
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, 5), (404, 1)])
+def test_a_refusal_names_the_address_and_the_status(status: int, tries: int, server: Server, tmp_path: Path) -> None:
+    server.failures, server.status = 99, status
+    with pytest.raises(DownloadError, match=rf"{re.escape(server.url)}.*{status}"):
         get(server, tmp_path)
+    assert len(server.asked) == tries
 
 
 def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from training.extraction import BatchExtractor
 from training.fast import quantise
 from training.options import config_of, parse
 from training.pipeline import Pipeline
+from training.presets import MIRRORED_PHOTOGRAPHS, PHOTOGRAPHS
 from training.runfolder import ConfigError
 
 DEEP = (layer(maps=8), layer(maps=20, kernel=3))
@@ -117,3 +118,13 @@ def test_the_command_line_chooses(option: list[str], wanted: bool | None) -> Non
     for preset in ("cifar10-shallow", "cifar10-deep"):
         default = config_of(parse(["--preset", preset])).mirrored
         assert config_of(parse(["--preset", preset, *option])).mirrored is (default if wanted is None else wanted)
+
+
+def test_copies_for_mirrored_features_are_more_than_mirrored() -> None:
+    def copies(*more: str) -> object:
+        return config_of(parse(["--dataset", "cifar10", *more])).probe.augmentation
+
+    assert copies() == PHOTOGRAPHS == copies("--no-mirrored")
+    assert copies("--mirrored") == MIRRORED_PHOTOGRAPHS
+    assert copies("--mirrored", "--copies", "3") == replace(MIRRORED_PHOTOGRAPHS, copies=3)
+    assert copies("--mirrored", "--copies", "0") is None

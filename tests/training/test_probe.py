@@ -71,6 +71,11 @@ def test_features_that_never_change_are_told(tmp_path: Path) -> None:
         fitted(tmp_path, torch.ones(50, 60).half(), torch.arange(50) % CLASSES)
 
 
+def test_one_image_to_fit_to_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is but one image to fit the probe to"):
+        fitted(tmp_path, torch.rand(2, 60).half(), torch.arange(2))
+
+
 def test_of_equals_the_strongest_is_chosen(tmp_path: Path) -> None:
     features, labels = drawn(noise=0.2)  # everything is right at every strength
     probe = fitted(tmp_path, features, labels, ProbeConfig(losses=("svm",), strengths={"svm": (0.01, 0.1, 0.03)}))
@@ -100,11 +105,13 @@ def test_the_temperature_has_the_least_log_loss(factor: float) -> None:
     assert log_loss(scores, labels, found) <= float(best.fun) + 1e-6
 
 
-def test_scores_that_are_always_right_give_a_usable_temperature() -> None:
-    labels = torch.arange(CLASSES).repeat(20)
-    scores = functional.one_hot(labels, CLASSES).float()
-    found = temperature_of(scores, labels)
-    assert 1e-4 < found < 1
+@pytest.mark.parametrize("rows", [1, 4, 400])
+@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+def test_scores_that_are_always_right_are_as_sure_as_so_many_answers_allow(rows: int, factor: float) -> None:
+    labels = torch.arange(rows) % CLASSES
+    scores = functional.one_hot(labels, CLASSES).float() * factor
+    sure = (scores.double() / temperature_of(scores, labels)).softmax(1).amax(1)
+    assert sure.tolist() == pytest.approx([(rows + 1) / (rows + 2)] * rows, rel=1e-3)
 
 
 def test_scores_that_say_nothing_give_a_usable_temperature() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.training.test_sources import write_folder
 from training import winners
 from training.run import main
+from training.runfolder import RunFolder
 
 
 @pytest.fixture
@@ -86,3 +87,32 @@ def test_a_run_that_failed_before_it_learnt_is_corrected(home: Path, capsys: pyt
     assert "other settings (layer1.learning_rate 0.002 -> 0.1)" in line
     stages = json.loads((home / "runs" / "custom-shallow-seed0" / "stages.json").read_text())
     assert set(stages) == {"whitening", "layer1", "probe", "export"}
+
+
+def test_fresh_does_not_take_the_folder_from_a_run_at_work(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(home / "runs" / "custom-shallow-seed0", {"seed": 0}).at_work():
+        before = {path: content for path, (content, _) in state(home).items()}
+        assert train(home, "--fresh") == 1
+        assert "error: another process is at work in" in capsys.readouterr().err
+        assert {path: content for path, (content, _) in state(home).items()} == before
+    assert train(home, "--fresh") == 0
+    assert "going on" not in capsys.readouterr().err
+
+
+def test_a_broken_test_image_is_told_before_the_training(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(home) == 0
+    broken = next((home / "photos" / "test" / "class-1").iterdir())
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    before = state(home)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(winners, "step", never)
+        assert train(home, "--fresh") == 1 and state(home) == before
+        assert train(home, "--seed", "1") == 1
+        first, second = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+        assert first == second and str(broken) in first
+    broken.write_bytes(whole)
+    assert train(home, "--seed", "1") == 0

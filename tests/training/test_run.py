@@ -185,9 +185,9 @@ def test_pictures_of_ones_own_are_not_mirrored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--dataset", "cifar10", "--copies", "2"], "alike"), (["--dataset", "norb", "--copies", "1"], "norb")]
-    + [
-        (["--dataset", "mnist", "--copies", "-1"], "at least 1"),
+    [
+        (["--dataset", "cifar10", "--copies", "2"], "alike: only mirrored"),
+        (["--dataset", "norb", "--copies", "1"], "norb"),
         (["--dataset", "mnist", "--maps", "8,9"], "2 numbers"),
     ],
 )
@@ -209,7 +209,9 @@ def test_options_that_do_not_go_together_are_one_clear_line(
         ("--learning-rate", "0", "learning_rate must be a number above 0: 0.0"),
         ("--learning-rate", "-1", "learning_rate must be a number above 0: -1.0"),
         ("--learning-rate", "nan", "learning_rate must be a number above 0: nan"),
-        ("--threads", "-1", "--threads must not be negative: -1"),
+        ("--threads", "-1", "--threads must be from 0 to 1024: -1"),
+        ("--threads", "99999", "--threads must be from 0 to 1024: 99999"),
+        ("--copies", "-1", "--copies must not be negative: -1"),
         ("--size", "0", "--size must be from 1 to 4096 pixels: 0"),
         ("--version", "0", "--version is a number from 1 on: '0'"),
         ("--version", "../2", "--version is a number from 1 on: '../2'"),

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.training.drawn import config, layer, photos
+from training.commands import recorded_command
 from training.datasets import DataError, Dataset
 from training.folders import load_folder
 from training.pipeline import Pipeline
@@ -106,6 +107,20 @@ def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
         load_folder("own", tmp_path / "own", 16, "RGB")
 
 
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    write_folder(tmp_path / "own")
+    latin = os.fsdecode(b"caf\xe9")
+    for split in ("train", "test"):
+        (tmp_path / "own" / split / "class-1").rename(tmp_path / "own" / split / latin)
+    with pytest.raises(DataError, match=r"own/train': the name 'caf\\udce9' is not UTF-8"):
+        load_folder("own", tmp_path / "own", 16, "RGB")
+    shutil.rmtree(tmp_path / "own")
+    write_folder(tmp_path / latin)
+    with pytest.raises(DataError, match=r"the name 'caf\\udce9' is not UTF-8"):
+        load_folder(latin, tmp_path / latin, 16, "RGB")
+    assert recorded_command("training.run", [latin]).encode() == b"python -m training.run 'caf\\udce9'"
+
+
 def test_a_broken_image_file_is_named(own: Dataset, tmp_path: Path) -> None:
     broken = next((tmp_path / "own" / "train" / "class-1").iterdir())
     broken.write_bytes(broken.read_bytes()[:100])
@@ -131,6 +146,18 @@ def test_what_other_programs_hide_is_no_label_and_no_image(own: Dataset, tmp_pat
     (tmp_path / "own" / "train" / "class-1" / "._001.png").write_bytes(b"a Mac's notes on 001.png")
     again = load_folder("own", tmp_path / "own", 16, "RGB")
     assert again.label_names == own.label_names and again.train.digest() == own.train.digest()
+
+
+def test_images_in_folders_below_the_labels_are_counted_once(
+    own: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, below in (("train", "more/of/it"), ("train", "more"), ("test", "more"), ("test", ".thumbs")):
+        folder = tmp_path / "own" / split / "class-1" / below
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(folder / "1.png")
+    again = load_folder("own", tmp_path / "own", 16, "RGB")
+    assert again.train.digest() == own.train.digest()
+    assert capsys.readouterr().err == "warning: 3 images lie in folders below the labels' and will not be seen\n"
 
 
 def test_a_folder_is_another_one_when_a_picture_has_changed(own: Dataset, tmp_path: Path) -> None:

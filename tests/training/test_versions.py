@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.training.drawn import config, dataset, layer
-from training import export, pipeline
+from training import export, pipeline, winners
 from training.config import RunConfig
+from training.datasets import Split
 from training.export import ParityError
 from training.fast import bundle as bundle_of_fast
 from training.pipeline import Pipeline
@@ -96,6 +97,40 @@ def test_a_run_is_finished_where_its_bundle_is_in_its_place_and_whole(tmp_path: 
         assert finished() == bundle
     (bundle / "README.md").unlink()
     assert finished() is None
+
+
+def test_another_test_set_is_measured_again_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def line(tested: int) -> Pipeline:
+        test = Split(DATA.test.images[:tested], DATA.test.labels[:tested])
+        return Pipeline(QUICK, replace(DATA, test=test), tmp_path / "run", tmp_path / "models", "the command")
+
+    def measured(bundle: Path) -> Any:
+        return json.loads((bundle / "manifest.json").read_text())["accuracy"]["images"]
+
+    first = line(64).run().bundle
+    assert line(64).finished() and not line(50).finished() and measured(first) == 64
+    monkeypatch.setattr(winners, "step", None)  # nothing is trained
+    real = VersionNumber.announce
+
+    def killed(*arguments: Any) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(VersionNumber, "announce", killed)
+        line(50).run()
+    assert not line(50).finished(), "the earlier bundle is taken for one of this test set"
+    assert line(50).run().bundle == first and measured(first) == 50
+    assert line(50).finished() and not line(64).finished()
+
+
+def test_a_run_of_before_that_has_not_noted_its_test_set_is_finished(tmp_path: Path) -> None:
+    run(QUICK, tmp_path / "run", tmp_path / "models")
+    note = tmp_path / "run" / "version.json"
+    noted = json.loads(note.read_text())
+    assert noted.pop("test") == DATA.test.digest()
+    note.write_text(json.dumps(noted))
+    assert Pipeline(QUICK, DATA, tmp_path / "run", tmp_path / "models", "the command").finished()
 
 
 def test_a_run_in_another_models_folder_leaves_what_is_there(tmp_path: Path) -> None:

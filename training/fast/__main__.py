@@ -10,7 +10,7 @@ from training.packages import installed
 with installed():
     from training.datasets import DataError, load
     from training.export import ParityError
-    from training.fast.bundle import add
+    from training.fast.bundle import add, has_learnt_from
     from training.folders import load_folder
     from training.sources import ImageError
 
@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
             dataset = load(facts["dataset"], options.data_dir, not options.no_download)
         if list(dataset.label_names) != facts["labels"]:
             raise DataError(f"{dataset.name} has other labels than {options.bundle} has learnt")
+        if not has_learnt_from(options.bundle, dataset):
+            raise DataError(f"{options.bundle} has learnt from other images than the {dataset.name} that is given")
         add(options.bundle, dataset, options.threads)
     except (DataError, ImageError, ParityError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,6 +12,7 @@ with installed():
     import torch
 
     from training.commands import recorded_command
+    from training.options import MAX_THREADS
     from training.reproduce.bench import Bench
     from training.reproduce.catalogue.order import ROWS
     from training.reproduce.document import Report
@@ -58,6 +59,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("say what to measure: --table, --figure, --claims, --labels, --best, --choices, --rows or --all")
     if options.seeds is not None and options.seeds < 1:
         parser.error(f"--seeds must be at least 1: {options.seeds}")
+    if not 0 <= options.threads <= MAX_THREADS:
+        parser.error(f"--threads must be from 0 to {MAX_THREADS}: {options.threads}")
     return options
 
 
@@ -107,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print(listing(runner, tasks, report.numbers()))
         return 0
+    if not (tasks or options.report_only):
+        print("nothing to measure: these rows have published numbers only", file=sys.stderr)
     try:
         failed = 0 if options.report_only else runner.run(tasks)
     except KeyboardInterrupt:

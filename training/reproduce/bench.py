@@ -89,9 +89,11 @@ class Bench:
         settings = settings_of(config, dataset)
         # changed settings are another run, not an error: a report is made over weeks
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        folder = self.runs_dir / f"{config.name}-seed{config.seed}-{digest[:8]}"
+        own = f"seed{config.seed}-{digest[:8]}"
+        folder = self.runs_dir / f"{config.name}-{own}"
         take_over(folder, settings, self.runs_dir)
-        models = self.runs_dir / "models" / f"seed{config.seed}"
+        # as the run's folder: rows of other settings have networks of the same name
+        models = self.runs_dir / "models" / own
         # a number needs no 8-bit graph: nobody serves these bundles
         return Pipeline(config, dataset, folder, models, self.command, "1", self.device, fast=False)
 

@@ -21,6 +21,7 @@ from training.fast import __main__ as command
 from training.fast import quantise
 from training.fast.bundle import GOLDEN_TOLERANCE, add, extend
 from training.fast.deviation import compare
+from training.folders import load_folder
 
 DATA = dataset(12, 10, 3, train=200, test=60)
 TRAINING = {
@@ -170,11 +171,21 @@ def test_the_command_refuses_images_with_other_labels(tmp_path: Path, capsys: py
     assert "fast" not in json.loads((old / "manifest.json").read_text())
 
 
-def test_the_command_takes_images_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    labels = tuple(sorted(LABELS))  # as a folder's are
+def test_the_command_refuses_other_images_with_the_same_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tuple(sorted(LABELS))
     write_own(tmp_path / "own", labels)
-    trained = dataclasses.replace(dataset(12, 12, 3, train=60, test=4), label_names=labels)
-    old = write(tmp_path / "models", trained, fast=False)
+    other = dataclasses.replace(dataset(12, 12, 3, train=60, test=4), label_names=labels)
+    old = write(tmp_path / "models", other, fast=False)
+    assert command.main([str(old), "--folder", str(tmp_path / "own"), "--threads", "1"]) == 1
+    assert capsys.readouterr().err == f"error: {old} has learnt from other images than the drawn that is given\n"
+    assert "fast" not in json.loads((old / "manifest.json").read_text())
+
+
+def test_the_command_takes_images_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_own(tmp_path / "own", sorted(LABELS))
+    old = write(tmp_path / "models", load_folder("own", tmp_path / "own", 12, "RGB"), fast=False)
     assert command.main([str(old), "--folder", str(tmp_path / "own"), "--threads", "1"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((old / "manifest.json").read_text())["fast"]

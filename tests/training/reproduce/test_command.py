@@ -68,6 +68,15 @@ def test_a_row_that_is_none_is_named(tmp_path: Path, more: tuple[str, ...], caps
     assert not (tmp_path / "docs").exists()
 
 
+def test_rows_that_nothing_can_measure_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(tmp_path, "--rows", "published") == 0
+    assert capsys.readouterr().err == "nothing to measure: these rows have published numbers only\n"
+    assert call(tmp_path, "--report-only") == 0 and not capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        call(tmp_path, "--all", "--threads", "99999")
+    assert "--threads must be from 0 to 1024: 99999" in capsys.readouterr().err
+
+
 def test_a_long_row_has_one_seed_unless_more_are_asked_for(tmp_path: Path) -> None:
     call(tmp_path, "--rows", "long")
     assert Counted.runs == [(200.0, 0)]

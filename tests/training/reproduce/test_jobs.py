@@ -33,11 +33,19 @@ CHANCE = 25.0
 
 def test_a_final_run_reports_what_its_bundle_reports(bench: Bench) -> None:
     outcome = measure(FinalRun(SHALLOW), bench, seed=3)
-    manifest = json.loads((bench.runs_dir / "models" / "seed3" / "shallow" / "1" / "manifest.json").read_text())
+    (path,) = bench.runs_dir.glob("models/seed3-*/shallow/1/manifest.json")
+    manifest = json.loads(path.read_text())
     assert outcome.value == manifest["accuracy"]["value"] > 80
     assert manifest["training"]["seed"] == 3 and manifest["training"]["command"] == "the command"
     assert outcome.facts["dead_maps"] == 0 and outcome.facts["validation"] > 70
     assert outcome.seconds == pytest.approx(manifest["training"]["seconds"], abs=2)
+
+
+def test_networks_of_one_name_and_other_settings_have_a_bundle_each(bench: Bench) -> None:
+    for epochs in (1, 2):
+        measure(FinalRun(config("none", name="small", layers=(layer(maps=4, epochs=epochs),))), bench)
+    bundles = list(bench.runs_dir.glob("models/*/small/1"))
+    assert len({(bundle / "model.onnx").read_bytes() for bundle in bundles}) == 2
 
 
 def test_an_error_is_what_accuracy_leaves(bench: Bench) -> None:
