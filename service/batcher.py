@@ -208,11 +208,11 @@ class Batcher:
             seconds = time.monotonic() - started
             if any(len(rows) != images for rows in outputs.values()):
                 raise RuntimeError(f"the run answered {images} images with other than {images} rows")
-            waits = [piece.entry.queue_s for piece in pieces if piece.start == 0]
+            # Before anybody is told: who reads the metrics after an answer finds its batch among them.
+            self._on_batch(images, [piece.entry.queue_s for piece in pieces if piece.start == 0], seconds)
             with self._wake:
                 finished = scatter(pieces, outputs, seconds)
             settle(finished)
-            self._on_batch(images, waits, seconds)
         # Whatever a run may raise must reach its owners and must not end the thread, or all callers would hang.
         except Exception as error:
             halved = halves(pieces) if may_halve else []
