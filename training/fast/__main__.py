@@ -12,6 +12,7 @@ with installed():
     from training.export import ParityError
     from training.fast.bundle import add, has_learnt_from
     from training.folders import load_folder
+    from training.options import MAX_THREADS
     from training.sources import ImageError
 
 
@@ -27,7 +28,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-download", action="store_true", help="fail instead of downloading missing files")
     parser.add_argument("--folder", type=Path, help="your own images, for a bundle that was trained on them")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all that this process may use)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not 0 <= options.threads <= MAX_THREADS:
+        parser.error(f"--threads must be from 0 to {MAX_THREADS}: {options.threads}")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:

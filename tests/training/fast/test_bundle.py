@@ -202,3 +202,10 @@ def test_the_command_says_in_one_line_what_is_missing(
     assert command.main([str(old), "--folder", str(tmp_path / "nothing")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("threads", ["-1", "99999"])
+def test_threads_beyond_reason_are_refused(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["models/any/1", "--threads", threads])
+    assert "--threads must be from 0 to 1024" in capsys.readouterr().err
