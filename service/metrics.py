@@ -77,6 +77,10 @@ class Metrics:
         self.inflight = Gauge(
             "sca_inflight_images", "Images of requests that are being worked on, in any stage.", registry=registry
         )
+        self.body_bytes = Gauge("sca_body_bytes", "Memory that bodies of requests take.", registry=registry)
+        self.body_limit = Gauge(
+            "sca_body_limit_bytes", "Memory that bodies of requests may take together.", registry=registry
+        )
         self.draining = Gauge(
             "sca_draining", "1 while the server finishes its work and takes no more.", registry=registry
         )

@@ -71,6 +71,9 @@ def create_service(settings: Settings) -> Service:
     """
     metrics = Metrics(CollectorRegistry())
     metrics.build_info.labels(__version__, ort.__version__, platform.python_version()).set(1)
+    bodies = Bodies(max(settings.body_memory_bytes, settings.max_body_bytes))
+    metrics.body_bytes.set_function(lambda: bodies.held)
+    metrics.body_limit.set(bodies.most)
     threads, cpus = settings.threads or usable_cpus(), usable_cpus()
     if threads > cpus:
         logger.warning("SCA_THREADS is more than there are processors", extra={"threads": threads, "processors": cpus})
@@ -81,7 +84,7 @@ def create_service(settings: Settings) -> Service:
         pool=ThreadPoolExecutor(threads, thread_name_prefix="images"),
         pool_threads=threads,
         limits=Limits(settings.max_body_bytes, settings.max_images, settings.receive_timeout_s),
-        bodies=Bodies(max(settings.body_memory_bytes, settings.max_body_bytes)),
+        bodies=bodies,
     )
 
 

@@ -25,6 +25,8 @@ def test_unfinished_uploads_share_a_limit(models_dir: Path) -> None:
             for each in (one, two):
                 each.writer.write(request("/predict", half + b"....", Content_Length=str(MOST - 1))[:-8])
             await until(lambda: running.service.bodies.held > MOST - 100)
+            assert running.sample("sca_body_bytes") == running.service.bodies.held
+            assert running.sample("sca_body_limit_bytes") == MOST
             three.writer.write(request("/predict", half))
             answer = await three.answer()
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
