@@ -203,11 +203,22 @@ def _operation(path: str, told: Mapping[str, Any]) -> dict[str, Any]:
         if "HTTPValidationError" not in str(answer):
             responses[status] = answer
     for number, answer in everywhere(path).items():
-        own = responses.get(str(number), {})
-        responses[str(number)] = answer | own | {"content": answer["content"] | own.get("content", {})}
+        own = responses.get(str(number))
+        responses[str(number)] = _joined(own, answer) if own else answer
     every = headers("X-Request-Id", "Server-Timing")
     for status, answer in responses.items():
         responses[status] = answer | {"headers": every | answer.get("headers", {})}
     # The routes that never need a key have no 401.
     open_to_all: dict[str, Any] = {} if "401" in responses else {"security": []}
     return {**told, **open_to_all, "responses": dict(sorted(responses.items()))}
+
+
+def _joined(own: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Adds to a route's answer what may also come with its status: other media types, and other errors in its own."""
+    content = dict(own.get("content", {}))
+    for kind, body in more["content"].items():
+        known = content.get(kind, body)
+        both = body.get("examples", {}) | known.get("examples", {})
+        content[kind] = known | ({"examples": both} if both else {})
+    titles = dict.fromkeys(own["description"].removesuffix(".").split("; ") + more["description"].split("; "))
+    return more | own | {"description": "; ".join(titles), "content": content}

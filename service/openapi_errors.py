@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from service import problem_types
-from service.errors import HeadersTooLarge, Internal, Malformed, MethodNotAllowed, ServiceError
+from service.errors import HeadersTooLarge, Internal, Malformed, MethodNotAllowed, Overloaded, ServiceError
 from service.schemas import headers, ref
 
 Answer = dict[str, Any]
@@ -30,10 +30,11 @@ def v2_errors(*refused: Refused) -> Answers:
 def everywhere(path: str) -> Answers:
     """Documents the errors that any request of a path may meet.
 
-    What is no HTTP, or has too large a head, is refused before its path is looked at, and so always with a problem.
+    What is no HTTP, has too large a head or comes by a connection too many is refused before its path is looked at,
+    and so always with a problem.
     """
     own = v2_errors if f"{path}/".startswith("/v2/") else problems
-    return problems(Malformed, HeadersTooLarge) | own(MethodNotAllowed, ServiceError)
+    return problems(Malformed, HeadersTooLarge, Overloaded) | own(MethodNotAllowed, ServiceError)
 
 
 def _answers(refused: Sequence[Refused], content: Callable[[Sequence[Kind]], Answer]) -> Answers:

@@ -121,8 +121,10 @@ def test_only_the_routes_that_wait_for_a_model_tell_that_it_may_fail(document: d
         return set(content["application/problem+json"]["examples"])
 
     assert unavailable("/features", "post") == {"not-ready", "draining", "overloaded", "inference-failed"}
-    assert unavailable("/filters") == unavailable("/models") == {"not-ready", "draining"}
-    assert unavailable("/metrics") == {"draining"}
+    assert unavailable("/filters") == unavailable("/models") == {"not-ready", "draining", "overloaded"}
+    assert unavailable("/metrics") == {"draining", "overloaded"}
+    # a connection too many is refused before its path is looked at
+    assert unavailable("/errors/{code}") == unavailable("/v2/models/{name}") == {"overloaded"}
 
 
 def test_references_lead_somewhere_and_the_framework_adds_nothing_untrue(document: dict[str, Any]) -> None:
