@@ -57,7 +57,7 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "also whitened: whole images for SCA and the supervised net, 6×6 patches for k-means (with quadrant pooling). "
         "At equal maps SCA's vector is 16 times as long as k-means'. The supervised net has SCA's convolution and "
         "pooling and learns from all training images with their labels: eight passes, a rate that falls to zero from "
-        "0.001, a quarter of the pooled features dropped, one seed. Rate and dropout were chosen on held-out images "
+        "0.001, a quarter of the pooled features dropped. Rate and dropout were chosen on held-out images "
         "with 32 and with 128 whitened maps (see [Choices](#choices)) and are the same for all sizes. The paper plots "
         "the cross-validation of Coates et al. 2011; all points here are on the test set.",
     ),

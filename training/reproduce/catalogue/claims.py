@@ -116,7 +116,6 @@ CLAIMS = (
                     dataclasses.replace(configs.CIFAR10_DEEP.layers[1], maps=maps, **configs.ON_128_MAPS),
                 )
             ),
-            seeds=1 if maps > 1000 else None,
         )
         for maps in ABOVE
     ),

@@ -100,7 +100,6 @@ FIGURE_1C = (
             ACCURACY,
             None,
             point.job(),
-            seeds=1 if point.system == "supervised" else None,
             note=OWN_RATE if point.system == "sca" and (point.maps, point.images) in configs.RATES else "",
         )
         for point in POINTS
